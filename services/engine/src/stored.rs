@@ -1,0 +1,86 @@
+//! What the engine and a store say to each other: values that both sides trust.
+
+use chat_protocol::ids::{ClientMsgId, Epoch, Generation, RoomId, RoomName, Seq, UserName};
+use chat_protocol::message_frame::Message;
+use chat_protocol::timestamp::Timestamp;
+use std::sync::Arc;
+
+/// A room as it was created; none of it changes later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomProfile {
+    /// Which room.
+    pub room_id: RoomId,
+    /// What people call it.
+    pub room_name: RoomName,
+    /// Who may delete it.
+    pub creator_id: UserName,
+    /// Free text.
+    pub description: Option<Arc<str>>,
+    /// When.
+    pub created_at: Timestamp,
+}
+
+/// A claimed room: everything its admin node needs to go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimedRoom {
+    /// What it is.
+    pub profile: RoomProfile,
+    /// Which life of its numbering.
+    pub generation: Generation,
+    /// The tenure that this claim began: one more than any before.
+    pub epoch: Epoch,
+    /// The number of its last message, 0 if it has none.
+    pub head: Seq,
+}
+
+/// A message that is numbered but not yet committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewMessage {
+    /// The message with its number.
+    pub message: Message,
+    /// How its sender would recognise it in a repeat; `None` where nobody can repeat it.
+    pub client_msg_id: Option<ClientMsgId>,
+}
+
+/// One append: consecutive messages of one room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Append {
+    /// Which room.
+    pub room_id: RoomId,
+    /// Chosen by the caller; comes back with the outcome.
+    pub token: u64,
+    /// Under which tenure.
+    pub epoch: Epoch,
+    /// The messages, numbered without a hole from the room's head on. Never empty.
+    pub items: Arc<[NewMessage]>,
+}
+
+/// What became of an append.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AppendOutcome {
+    /// All items are durable.
+    Committed,
+    /// The same items were committed before, by an attempt whose answer was lost.
+    Duplicate,
+    /// A later tenure began. Definite for this attempt; an earlier attempt of the same items may have committed.
+    Fenced(Epoch),
+    /// The first item is not the next number; this one is.
+    SeqMismatch(Seq),
+    /// There is no such room.
+    NoRoom,
+    /// Nothing was written and nothing will be (a full disk, for instance).
+    Refused(String),
+    /// Nobody knows whether it was written. The same append may be tried again.
+    Unknown,
+}
+
+/// An outcome with what it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appended {
+    /// Which room.
+    pub room_id: RoomId,
+    /// The token of the append.
+    pub token: u64,
+    /// What became of it.
+    pub outcome: AppendOutcome,
+}

@@ -1,0 +1,68 @@
+//! Every bound of the wire, in one place, with the arithmetic behind it.
+//!
+//! Bounds of queues, waits and maps inside a node are configuration and live in `chat-node`'s `config`; they are checked
+//! against these at start-up. What must hold between two constants is asserted at compile time at the end of this file.
+
+/// Largest message accepted from a client, in bytes after reassembly of fragments. A larger one closes the connection
+/// with 1009. It is the limit of the original server.
+pub const MAX_INBOUND_FRAME: usize = 1 << 20;
+
+/// Largest text frame sent to a client, in bytes of payload. The original client closes a connection on which a larger
+/// one arrives, so lists are cut to fit.
+pub const MAX_OUTBOUND_FRAME: usize = (1 << 20) - 1;
+
+/// Longest message content, in Unicode code points.
+pub const MAX_CONTENT_CHARS: usize = 5_000;
+
+/// Longest user or room name, in Unicode code points.
+pub const MAX_NAME_CHARS: usize = 128;
+
+/// Longest room description, in Unicode code points.
+pub const MAX_DESCRIPTION_CHARS: usize = 1_024;
+
+/// Longest room, message, node or transaction id, in bytes. Ours are 36 bytes; those of original nodes are opaque.
+pub const MAX_ID_BYTES: usize = 128;
+
+/// Longest `client_msg_id`, in bytes of printable ASCII.
+pub const MAX_CLIENT_MSG_ID_BYTES: usize = 64;
+
+/// Most messages that a classic join hands out. The original client holds at most 1,000 messages that wait.
+pub const CLASSIC_HISTORY: u64 = 1_000;
+
+/// Highest sequence number: XML-RPC integers have 32 bits and a sign.
+pub const MAX_SEQ: u64 = i32::MAX as u64;
+
+/// Bytes that a JSON string may need per code point: four in UTF-8; a quote, a backslash or a line feed needs two, and
+/// the characters that would need six (`\u0001`) are refused as forbidden.
+pub const MAX_JSON_BYTES_PER_CHAR: usize = 4;
+
+/// Largest `new_message` frame, in bytes of payload.
+pub const MAX_MESSAGE_FRAME: usize = MAX_JSON_BYTES_PER_CHAR * (MAX_CONTENT_CHARS + MAX_NAME_CHARS) + 4 * MAX_ID_BYTES + 256;
+
+/// Deepest nesting of an XML-RPC body, in elements. A call of ours needs 15.
+pub const MAX_XML_DEPTH: usize = 32;
+
+/// Most elements of an XML-RPC request.
+pub const MAX_REQUEST_ELEMENTS: usize = 50_000;
+
+/// Largest body of an XML-RPC request, in bytes.
+pub const MAX_REQUEST_BODY: usize = 1 << 20;
+
+/// Most elements of an XML-RPC response: a room list of 4 MiB has about 20,000 rooms of 30 elements.
+pub const MAX_RESPONSE_ELEMENTS: usize = 700_000;
+
+/// Largest body of an XML-RPC response, in bytes; `get_hosted_rooms` is cut to stay below it.
+pub const MAX_RESPONSE_BODY: usize = 4 << 20;
+
+const _: () = {
+    // One message always fits into a frame, and a full page of a few of them into one peer call.
+    assert!(MAX_MESSAGE_FRAME < MAX_OUTBOUND_FRAME);
+    assert!(MAX_MESSAGE_FRAME * 8 < MAX_REQUEST_BODY);
+    // A peer call that carries one message of any content fits although XML may turn one byte into five (`&amp;`).
+    assert!(5 * MAX_MESSAGE_FRAME + 4_096 < MAX_REQUEST_BODY);
+    // What we accept as one frame can be answered by one frame that echoes its ids.
+    assert!(4 * MAX_ID_BYTES + 4 * MAX_NAME_CHARS < MAX_OUTBOUND_FRAME);
+    assert!(MAX_REQUEST_BODY <= MAX_RESPONSE_BODY);
+    assert!(MAX_REQUEST_ELEMENTS <= MAX_RESPONSE_ELEMENTS);
+    assert!(CLASSIC_HISTORY < MAX_SEQ);
+};

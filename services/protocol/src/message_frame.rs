@@ -1,0 +1,125 @@
+//! `new_message`, the frame that everything else exists for: encoded once per cluster and shared by every recipient.
+//!
+//! A frame is kept as the complete WebSocket frame. The place of the sequence number is remembered, so that the shift of
+//! a classic session (its numbers must start at 1) patches digits instead of encoding the message again.
+
+use crate::codec;
+use crate::ids::{MessageId, RoomId, Seq, UserName};
+use crate::timestamp::Timestamp;
+use crate::ws_frame;
+use bytes::Bytes;
+use std::ops::Range;
+
+/// The fields of a numbered message, as `new_message` carries them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Which message.
+    pub message_id: MessageId,
+    /// Where.
+    pub room_id: RoomId,
+    /// Who said it.
+    pub username: UserName,
+    /// What: 1 to 5,000 code points.
+    pub content: std::sync::Arc<str>,
+    /// Its place in the order of the room.
+    pub seq: Seq,
+    /// When the admin node accepted it.
+    pub timestamp: Timestamp,
+}
+
+/// One encoded `new_message`. Cloning shares the bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageFrame {
+    seq: Seq,
+    frame: Bytes,
+    digits: Range<usize>,
+}
+
+/// The text was no `new_message` frame of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotAMessage;
+
+const BEFORE_DIGITS: &str = r#","sequence_number":"#;
+const PREFIX: &str = r#"{"type":"new_message","data":{"message_id":"#;
+
+impl MessageFrame {
+    /// Encodes `message`.
+    #[must_use]
+    pub fn encode(message: &Message) -> Self {
+        let mut head = String::with_capacity(message.content.len() + 256);
+        head.push_str(PREFIX);
+        codec::push_json_string(&mut head, message.message_id.as_str());
+        head.push_str(r#","room_id":"#);
+        codec::push_json_string(&mut head, message.room_id.as_str());
+        head.push_str(r#","username":"#);
+        codec::push_json_string(&mut head, message.username.as_str());
+        head.push_str(r#","content":"#);
+        codec::push_json_string(&mut head, &message.content);
+        head.push_str(BEFORE_DIGITS);
+        let digits = message.seq.to_string();
+        let tail = format!(r#","timestamp":"{}"}}}}"#, message.timestamp);
+        Self::assemble(message.seq, head.as_bytes(), &digits, tail.as_bytes())
+    }
+
+    /// Reads back what [`Self::payload`] gave, as it comes over a link. Only the shape is checked: the sender is a node.
+    ///
+    /// # Errors
+    /// [`NotAMessage`] if `payload` does not begin and end like a frame of ours.
+    pub fn from_payload(payload: &str) -> Result<Self, NotAMessage> {
+        if !payload.starts_with(PREFIX) || !payload.ends_with("\"}}") {
+            return Err(NotAMessage);
+        }
+        // From the end: inside a JSON string a quote is escaped, so the text cannot occur in the content unescaped, and
+        // the time stamp that follows has no such text.
+        let at = payload.rfind(BEFORE_DIGITS).ok_or(NotAMessage)? + BEFORE_DIGITS.len();
+        let len = payload[at..].bytes().take_while(u8::is_ascii_digit).count();
+        let (digits, tail) = payload[at..].split_at(len);
+        let seq = digits.parse().map(Seq).map_err(|_| NotAMessage)?;
+        if seq == Seq::ZERO || !tail.starts_with(r#","timestamp":""#) {
+            return Err(NotAMessage);
+        }
+        Ok(Self::assemble(seq, &payload.as_bytes()[..at], digits, tail.as_bytes()))
+    }
+
+    fn assemble(seq: Seq, head: &[u8], digits: &str, tail: &[u8]) -> Self {
+        let frame = ws_frame::text(&[head, digits.as_bytes(), tail]);
+        let start = ws_frame::header_len(&frame) + head.len();
+        Self { seq, frame, digits: start..start + digits.len() }
+    }
+
+    /// The number of the message, unshifted.
+    #[must_use]
+    pub const fn seq(&self) -> Seq {
+        self.seq
+    }
+
+    /// The JSON text.
+    #[must_use]
+    pub fn payload(&self) -> &str {
+        // Made from `str`s only; the fallback is unreachable and harmless.
+        std::str::from_utf8(ws_frame::payload(&self.frame)).unwrap_or_default()
+    }
+
+    /// The complete WebSocket frame, numbers lowered by `shift`: the shared bytes for 0, a patched copy otherwise.
+    #[must_use]
+    pub fn bytes(&self, shift: u64) -> Bytes {
+        if shift == 0 {
+            return self.frame.clone();
+        }
+        let head = &self.frame[ws_frame::header_len(&self.frame)..self.digits.start];
+        let digits = self.seq.0.saturating_sub(shift).to_string();
+        ws_frame::text(&[head, digits.as_bytes(), &self.frame[self.digits.end..]])
+    }
+
+    /// Bytes that the frame takes in a queue.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.frame.len()
+    }
+
+    /// Never true; here because clippy expects it beside `len`.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.frame.is_empty()
+    }
+}

@@ -1,0 +1,67 @@
+//! Refusal codes: what a client or a peer is told when a request fails, with the exact texts of the classic dialect.
+
+use crate::limits::MAX_CONTENT_CHARS;
+
+/// Why a join, a send, a leave or a deletion was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reject {
+    /// `room_id` or `username` is absent or empty.
+    MissingIds,
+    /// A field is of the wrong type, too long or holds a forbidden character; the text names it.
+    InvalidField(String),
+    /// The connection already speaks for another user in this room.
+    OtherUser,
+    /// The content is absent or empty.
+    EmptyContent,
+    /// The content has more than [`MAX_CONTENT_CHARS`] code points.
+    ContentTooLong,
+    /// The content is no string or holds a character that not every path can carry; the text says which.
+    InvalidContent(String),
+    /// The connection is not in the room.
+    NotMember,
+    /// The admin node does not know the user as a member although the connection is subscribed.
+    NotAdded,
+    /// No node has the room, and every known node was asked.
+    RoomNotFound,
+    /// The admin node of the room is down, unknown or did not answer.
+    AdminUnavailable,
+    /// The admin node was asked and failed; the text says how.
+    AdminFailed(String),
+    /// A bound of this node is reached; the same request may succeed later.
+    Busy,
+    /// Something else; the text is for people.
+    Internal(String),
+}
+
+impl Reject {
+    /// The `error_code` on the wire.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::MissingIds | Self::InvalidField(_) | Self::OtherUser => "INVALID_REQUEST",
+            Self::EmptyContent | Self::ContentTooLong | Self::InvalidContent(_) => "INVALID_CONTENT",
+            Self::NotMember => "NOT_MEMBER",
+            Self::RoomNotFound => "ROOM_NOT_FOUND",
+            Self::AdminUnavailable | Self::AdminFailed(_) => "ADMIN_NODE_UNAVAILABLE",
+            Self::NotAdded | Self::Busy | Self::Internal(_) => "INTERNAL_ERROR",
+        }
+    }
+
+    /// The `error` text on the wire.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Self::MissingIds => "Missing room_id or username".into(),
+            Self::OtherUser => "This connection is in the room under another name".into(),
+            Self::EmptyContent => "Message content cannot be empty".into(),
+            Self::ContentTooLong => format!("Message content too long (max {MAX_CONTENT_CHARS} characters)"),
+            Self::NotMember => "You are not a member of this room".into(),
+            Self::NotAdded => "Failed to add message".into(),
+            Self::RoomNotFound => "Room not found".into(),
+            Self::AdminUnavailable => "Administrator node unavailable".into(),
+            Self::AdminFailed(detail) => format!("Failed to contact administrator node: {detail}"),
+            Self::Busy => "Too many requests are waiting, try again".into(),
+            Self::InvalidField(text) | Self::InvalidContent(text) | Self::Internal(text) => text.clone(),
+        }
+    }
+}
