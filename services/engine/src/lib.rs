@@ -5,5 +5,12 @@
 //! state, an input and the exact list of effects, and whatever can go wrong outside (a late answer, a repeated one, none
 //! at all) is just another input.
 
-pub mod time;
+pub mod effect;
+mod invariant;
+pub mod membership;
+pub mod room;
 pub mod stored;
+pub mod time;
+
+#[cfg(test)]
+mod testing;

@@ -36,7 +36,10 @@ pub fn parse(request: &str) -> Result<ClientFrame, ServerFrame> {
         Some("leave_room") => leave_room(&fields(data)?),
         Some("send_message") => send_message(&fields(data)?),
         Some("delete_room") => delete_room(&fields(data)?),
-        _ => Err(error(&format!("Unknown message type: {}", unknown_type(envelope.get("type"))))),
+        _ => Err(error(&format!(
+            "Unknown message type: {}",
+            unknown_type(envelope.get("type"))
+        ))),
     }
 }
 
@@ -121,7 +124,10 @@ fn is_missing(value: Option<&Value>) -> bool {
 /// A field as an answer repeats it: a string cut to the length of an id, or nothing.
 fn echo(map: &Map<String, Value>, key: &str) -> String {
     let shown = map.get(key).and_then(Value::as_str).unwrap_or_default();
-    text::prefix(shown, 4 * MAX_ID_BYTES).chars().filter(|c| !text::is_forbidden(*c)).collect()
+    text::prefix(shown, 4 * MAX_ID_BYTES)
+        .chars()
+        .filter(|c| !text::is_forbidden(*c))
+        .collect()
 }
 
 fn describe(field: &str, why: InvalidText) -> Reject {
@@ -129,7 +135,9 @@ fn describe(field: &str, why: InvalidText) -> Reject {
 }
 
 fn string<'a>(map: &'a Map<String, Value>, field: &str) -> Result<&'a str, Reject> {
-    map.get(field).and_then(Value::as_str).ok_or_else(|| Reject::InvalidField(format!("{field} must be a string")))
+    map.get(field)
+        .and_then(Value::as_str)
+        .ok_or_else(|| Reject::InvalidField(format!("{field} must be a string")))
 }
 
 fn room_and_user(map: &Map<String, Value>) -> Result<(RoomId, UserName), Reject> {
@@ -179,7 +187,10 @@ fn description(value: Option<&Value>) -> Result<Option<Arc<str>>, Reject> {
 fn join_room(map: &Map<String, Value>) -> Result<ClientFrame, ServerFrame> {
     room_and_user(map)
         .map(|(room_id, username)| ClientFrame::JoinRoom { room_id, username })
-        .map_err(|reject| ServerFrame::JoinRoomError { room_id: echo(map, "room_id"), reject })
+        .map_err(|reject| ServerFrame::JoinRoomError {
+            room_id: echo(map, "room_id"),
+            reject,
+        })
 }
 
 fn leave_room(map: &Map<String, Value>) -> Result<ClientFrame, ServerFrame> {
@@ -187,7 +198,10 @@ fn leave_room(map: &Map<String, Value>) -> Result<ClientFrame, ServerFrame> {
         Ok((room_id, username)) => Ok(ClientFrame::LeaveRoom { room_id, username }),
         Err(Reject::MissingIds) => Err(error(&Reject::MissingIds.text())),
         // Whoever cannot be in the room has left it.
-        Err(_) => Err(ServerFrame::LeaveRoomSuccess { room_id: echo(map, "room_id"), username: echo(map, "username") }),
+        Err(_) => Err(ServerFrame::LeaveRoomSuccess {
+            room_id: echo(map, "room_id"),
+            username: echo(map, "username"),
+        }),
     }
 }
 
@@ -203,9 +217,16 @@ fn send_message(map: &Map<String, Value>) -> Result<ClientFrame, ServerFrame> {
             Reject::RoomNotFound => Reject::NotMember,
             other => other,
         })?;
-        Ok(ClientFrame::SendMessage { room_id, username, content })
+        Ok(ClientFrame::SendMessage {
+            room_id,
+            username,
+            content,
+        })
     };
-    parsed().map_err(|reject| ServerFrame::MessageError { room_id: echo(map, "room_id"), reject })
+    parsed().map_err(|reject| ServerFrame::MessageError {
+        room_id: echo(map, "room_id"),
+        reject,
+    })
 }
 
 fn content(value: Option<&Value>) -> Result<Arc<str>, Reject> {
@@ -219,7 +240,9 @@ fn content(value: Option<&Value>) -> Result<Arc<str>, Reject> {
         return Err(Reject::ContentTooLong);
     }
     if text::first_forbidden(content).is_some() {
-        return Err(Reject::InvalidContent("Message content contains forbidden characters".into()));
+        return Err(Reject::InvalidContent(
+            "Message content contains forbidden characters".into(),
+        ));
     }
     Ok(Arc::from(&*text::normalise_newlines(content)))
 }
@@ -227,5 +250,8 @@ fn content(value: Option<&Value>) -> Result<Arc<str>, Reject> {
 fn delete_room(map: &Map<String, Value>) -> Result<ClientFrame, ServerFrame> {
     room_and_user(map)
         .map(|(room_id, username)| ClientFrame::DeleteRoom { room_id, username })
-        .map_err(|reject| ServerFrame::DeleteRoomFailed { room_id: echo(map, "room_id"), reject })
+        .map_err(|reject| ServerFrame::DeleteRoomFailed {
+            room_id: echo(map, "room_id"),
+            reject,
+        })
 }

@@ -175,8 +175,14 @@ mod tests {
     #[test]
     fn names_count_code_points_and_ids_count_bytes() {
         assert!(UserName::parse(&"ä".repeat(MAX_NAME_CHARS)).is_ok());
-        assert_eq!(UserName::parse(&"ä".repeat(MAX_NAME_CHARS + 1)), Err(InvalidText::TooLong(MAX_NAME_CHARS)));
-        assert_eq!(RoomId::parse(&"ä".repeat(MAX_ID_BYTES)), Err(InvalidText::TooLong(MAX_ID_BYTES)));
+        assert_eq!(
+            UserName::parse(&"ä".repeat(MAX_NAME_CHARS + 1)),
+            Err(InvalidText::TooLong(MAX_NAME_CHARS))
+        );
+        assert_eq!(
+            RoomId::parse(&"ä".repeat(MAX_ID_BYTES)),
+            Err(InvalidText::TooLong(MAX_ID_BYTES))
+        );
         assert_eq!(RoomId::parse(""), Err(InvalidText::Empty));
         assert_eq!(NodeId::parse("a\u{1}"), Err(InvalidText::Forbidden));
         assert_eq!(ClientMsgId::parse("naïve"), Err(InvalidText::Forbidden));

@@ -37,7 +37,8 @@ pub const MAX_SEQ: u64 = i32::MAX as u64;
 pub const MAX_JSON_BYTES_PER_CHAR: usize = 4;
 
 /// Largest `new_message` frame, in bytes of payload.
-pub const MAX_MESSAGE_FRAME: usize = MAX_JSON_BYTES_PER_CHAR * (MAX_CONTENT_CHARS + MAX_NAME_CHARS) + 4 * MAX_ID_BYTES + 256;
+pub const MAX_MESSAGE_FRAME: usize =
+    MAX_JSON_BYTES_PER_CHAR * (MAX_CONTENT_CHARS + MAX_NAME_CHARS) + 4 * MAX_ID_BYTES + 256;
 
 /// Deepest nesting of an XML-RPC body, in elements. A call of ours needs 15.
 pub const MAX_XML_DEPTH: usize = 32;

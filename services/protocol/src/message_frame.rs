@@ -84,7 +84,11 @@ impl MessageFrame {
     fn assemble(seq: Seq, head: &[u8], digits: &str, tail: &[u8]) -> Self {
         let frame = ws_frame::text(&[head, digits.as_bytes(), tail]);
         let start = ws_frame::header_len(&frame) + head.len();
-        Self { seq, frame, digits: start..start + digits.len() }
+        Self {
+            seq,
+            frame,
+            digits: start..start + digits.len(),
+        }
     }
 
     /// The number of the message, unshifted.

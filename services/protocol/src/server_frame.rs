@@ -69,7 +69,9 @@ impl LeaveReason {
     /// The reverse of [`Self::text`]; `None` for a text that is none of ours.
     #[must_use]
     pub fn from_text(text: Option<&str>) -> Option<Self> {
-        [Self::Left, Self::Disconnected, Self::NodeUnreachable, Self::Inactivity].into_iter().find(|r| r.text() == text)
+        [Self::Left, Self::Disconnected, Self::NodeUnreachable, Self::Inactivity]
+            .into_iter()
+            .find(|r| r.text() == text)
     }
 }
 

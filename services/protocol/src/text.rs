@@ -20,7 +20,11 @@ pub const fn is_forbidden(c: char) -> bool {
 pub fn first_forbidden(text: &str) -> Option<char> {
     // Bytes first: nearly every text has none of the lead bytes, and a byte scan is several times faster than decoding.
     let suspicious = text.bytes().any(|b| b < 0x20 || b == 0xEF);
-    if suspicious { text.chars().find(|c| is_forbidden(*c)) } else { None }
+    if suspicious {
+        text.chars().find(|c| is_forbidden(*c))
+    } else {
+        None
+    }
 }
 
 /// Turns CR LF and lone CR into LF.

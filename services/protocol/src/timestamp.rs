@@ -20,7 +20,10 @@ impl Timestamp {
         }
         let number = |range: std::ops::Range<usize>| -> Option<i64> {
             let digits = &date_time[range];
-            digits.bytes().all(|c| c.is_ascii_digit()).then(|| digits.parse().ok())?
+            digits
+                .bytes()
+                .all(|c| c.is_ascii_digit())
+                .then(|| digits.parse().ok())?
         };
         let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
         let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
@@ -46,7 +49,10 @@ impl fmt::Display for Timestamp {
         let (days, second_of_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
         let (year, month, day) = civil_from_days(days);
         let (hour, minute, second) = (second_of_day / 3_600, second_of_day / 60 % 60, second_of_day % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}+00:00")
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}+00:00"
+        )
     }
 }
 
@@ -60,7 +66,11 @@ const fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
     (year, month, day)
 }
@@ -83,9 +93,18 @@ mod tests {
     #[test]
     fn known_instants_are_written_exactly() {
         assert_eq!(Timestamp(0).to_string(), "1970-01-01T00:00:00.000000+00:00");
-        assert_eq!(Timestamp(1_933_308_428_123_456).to_string(), "2031-04-07T06:07:08.123456+00:00");
-        assert_eq!(Timestamp(951_782_399_999_999).to_string(), "2000-02-28T23:59:59.999999+00:00");
-        assert_eq!(Timestamp(951_868_799_000_000).to_string(), "2000-02-29T23:59:59.000000+00:00");
+        assert_eq!(
+            Timestamp(1_933_308_428_123_456).to_string(),
+            "2031-04-07T06:07:08.123456+00:00"
+        );
+        assert_eq!(
+            Timestamp(951_782_399_999_999).to_string(),
+            "2000-02-28T23:59:59.999999+00:00"
+        );
+        assert_eq!(
+            Timestamp(951_868_799_000_000).to_string(),
+            "2000-02-29T23:59:59.000000+00:00"
+        );
     }
 
     #[test]
@@ -93,7 +112,14 @@ mod tests {
         let whole = Timestamp::parse("2031-04-05T06:07:08+00:00");
         assert_eq!(whole, Timestamp::parse("2031-04-05T06:07:08Z"));
         assert_eq!(whole, Timestamp::parse("2031-04-05T06:07:08.000Z"));
-        for bad in ["", "2031-04-05", "2031-13-05T06:07:08Z", "2031-04-05T06:07:08", "2031-04-05T06:07:08.Z", "ä".repeat(30).as_str()] {
+        for bad in [
+            "",
+            "2031-04-05",
+            "2031-13-05T06:07:08Z",
+            "2031-04-05T06:07:08",
+            "2031-04-05T06:07:08.Z",
+            "ä".repeat(30).as_str(),
+        ] {
             assert_eq!(Timestamp::parse(bad), None, "{bad}");
         }
     }

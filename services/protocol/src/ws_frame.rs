@@ -44,7 +44,10 @@ pub fn text(parts: &[&[u8]]) -> Bytes {
 /// A close frame. `reason` is cut to the 123 bytes that fit.
 #[must_use]
 pub fn close(code: u16, reason: &str) -> Bytes {
-    frame(FIN_CLOSE, &[&code.to_be_bytes(), crate::text::prefix(reason, 123).as_bytes()])
+    frame(
+        FIN_CLOSE,
+        &[&code.to_be_bytes(), crate::text::prefix(reason, 123).as_bytes()],
+    )
 }
 
 /// A ping without payload.

@@ -161,14 +161,28 @@ fn write_data(data: &mut Object<'_>, frame: &ServerFrame) {
             data.raw("success", "false").text("message", message);
         }
         ServerFrame::RoomsList { rooms, total } => rooms_list(data, rooms, *total),
-        ServerFrame::GlobalRoomsList { rooms, total, available, unavailable } => {
+        ServerFrame::GlobalRoomsList {
+            rooms,
+            total,
+            available,
+            unavailable,
+        } => {
             rooms_list(data, rooms, *total);
             let queried: Vec<&NodeId> = available.iter().chain(unavailable).collect();
             data.list("nodes_queried", &queried, |out, id| push_json_string(out, id.as_str()))
-                .list("nodes_available", available, |out, id| push_json_string(out, id.as_str()))
-                .list("nodes_unavailable", unavailable, |out, id| push_json_string(out, id.as_str()));
+                .list("nodes_available", available, |out, id| {
+                    push_json_string(out, id.as_str())
+                })
+                .list("nodes_unavailable", unavailable, |out, id| {
+                    push_json_string(out, id.as_str())
+                });
         }
-        ServerFrame::RoomCreated { room_id, room_name, admin_node, created_at } => {
+        ServerFrame::RoomCreated {
+            room_id,
+            room_name,
+            admin_node,
+            created_at,
+        } => {
             data.text("room_id", room_id.as_str())
                 .text("room_name", room_name.as_str())
                 .text("admin_node", admin_node.as_str())
@@ -177,15 +191,24 @@ fn write_data(data: &mut Object<'_>, frame: &ServerFrame) {
         }
         ServerFrame::JoinRoomSuccess(info) => room_info(data, info),
         ServerFrame::JoinRoomError { room_id, reject } | ServerFrame::MessageError { room_id, reject } => {
-            data.text("room_id", room_id).text("error", &reject.text()).text("error_code", reject.code());
+            data.text("room_id", room_id)
+                .text("error", &reject.text())
+                .text("error_code", reject.code());
         }
         ServerFrame::DeleteRoomFailed { room_id, reject } => {
-            data.text("room_id", room_id).text("reason", &reject.text()).text("error_code", reject.code());
+            data.text("room_id", room_id)
+                .text("reason", &reject.text())
+                .text("error_code", reject.code());
         }
         ServerFrame::LeaveRoomSuccess { room_id, username } => {
             data.text("room_id", room_id).text("username", username);
         }
-        ServerFrame::MessageSent { room_id, message_id, seq, timestamp } => {
+        ServerFrame::MessageSent {
+            room_id,
+            message_id,
+            seq,
+            timestamp,
+        } => {
             data.text("room_id", room_id.as_str())
                 .text("message_id", message_id.as_str())
                 .number("sequence_number", seq.0)
@@ -231,7 +254,8 @@ fn room_info(data: &mut Object<'_>, info: &RoomInfo) {
     let all = data.list_within("members", &info.members, MAX_OUTBOUND_FRAME - TAIL_ROOM, |out, name| {
         push_json_string(out, name.as_str());
     });
-    data.number("member_count", info.members.len() as u64).text("admin_node", info.admin_node.as_str());
+    data.number("member_count", info.members.len() as u64)
+        .text("admin_node", info.admin_node.as_str());
     if !all {
         data.raw("truncated", "true");
     }

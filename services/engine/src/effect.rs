@@ -1,0 +1,216 @@
+//! Everything that the engine can ask for: the table of contents of the system.
+//!
+//! Effects are performed in the order of the list. That order carries promises: a delivery stands before the answer that
+//! acknowledges it, an unsubscription before the event that its owner must not see.
+
+use crate::stored::Append;
+use chat_protocol::ids::{ClientMsgId, Epoch, Generation, MessageId, NodeId, Seq, SessionId, UserName};
+use chat_protocol::message_frame::MessageFrame;
+use chat_protocol::reject::Reject;
+use chat_protocol::server_frame::{MemberEvent, RoomInfo};
+use chat_protocol::timestamp::Timestamp;
+use std::sync::Arc;
+
+/// Who asked, and for which of its requests the answer is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Origin {
+    /// The node whose client asked.
+    pub node: NodeId,
+    /// The client's connection there.
+    pub session: SessionId,
+    /// Chosen by that node; repeated in the answer.
+    pub request: u64,
+}
+
+/// The answer to one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The user is a member, and this is the room at that moment.
+    Joined(Joined),
+    /// The join was refused.
+    JoinRefused(Reject),
+    /// The user is not in the room any more, if it ever was.
+    Left,
+    /// The message is committed.
+    Sent {
+        /// Which message.
+        message_id: MessageId,
+        /// Its place.
+        seq: Seq,
+        /// When it was accepted.
+        timestamp: Timestamp,
+    },
+    /// The message was refused.
+    SendRefused(Reject),
+}
+
+/// A room at the moment of a join.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joined {
+    /// What the joiner is told.
+    pub info: RoomInfo,
+    /// Which life of the numbering.
+    pub generation: Generation,
+    /// Which tenure.
+    pub epoch: Epoch,
+    /// The last committed message. Everything later is delivered, everything up to it is history.
+    pub head: Seq,
+}
+
+/// A message on its way to the admin node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forward {
+    /// Comes back in the result.
+    pub request: u64,
+    /// The sender's connection at the forwarding node.
+    pub session: SessionId,
+    /// Who says it.
+    pub user: UserName,
+    /// What.
+    pub content: Arc<str>,
+    /// Recognises a repeat.
+    pub client_msg_id: ClientMsgId,
+}
+
+/// What a member node tells the admin node of a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Upward {
+    /// A connection wants in.
+    Join {
+        /// Comes back in the answer.
+        request: u64,
+        /// The connection.
+        session: SessionId,
+        /// Its user.
+        user: UserName,
+    },
+    /// A connection is out.
+    Leave {
+        /// The connection.
+        session: SessionId,
+        /// Its user.
+        user: UserName,
+        /// True if the socket closed, false if the user asked.
+        closed: bool,
+    },
+    /// A message to number.
+    Send(Forward),
+    /// All connections that this node has in the room. Replaces what the admin node knew.
+    Seats(Vec<(SessionId, UserName)>),
+}
+
+/// Something to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Begin a tenure; comes back as `Claimed`.
+    Claim,
+    /// Make messages durable; comes back as `Appended` with the same token.
+    Append(Append),
+    /// Read back committed messages; comes back as `Reread`.
+    Reread {
+        /// The first wanted.
+        from: Seq,
+        /// At most so many.
+        limit: usize,
+    },
+    /// Answer a request, here or on another node.
+    Answer {
+        /// Who asked.
+        to: Origin,
+        /// What it is told.
+        answer: Answer,
+    },
+    /// The connection is in the room's audience here; not yet live.
+    Subscribe {
+        /// Which connection.
+        session: SessionId,
+        /// What to subtract from every number it sees.
+        shift: u64,
+    },
+    /// From here on the connection gets every delivery.
+    GoLive {
+        /// Which connection.
+        session: SessionId,
+    },
+    /// The connection gets nothing more of this room.
+    Unsubscribe {
+        /// Which connection.
+        session: SessionId,
+    },
+    /// Send the connection a page of history; comes back as `PageSent` when it was taken, or `PageFailed`.
+    SendPage {
+        /// Which connection.
+        session: SessionId,
+        /// The first wanted.
+        from: Seq,
+        /// The last that may be sent: later ones are not committed or not known here.
+        to: Seq,
+    },
+    /// Committed messages for everybody who is live here.
+    Deliver(Vec<MessageFrame>),
+    /// The same messages for other nodes.
+    Relay {
+        /// Nodes with members in the room.
+        nodes: Vec<NodeId>,
+        /// Which life of the numbering.
+        generation: Generation,
+        /// Under which tenure.
+        epoch: Epoch,
+        /// Consecutive.
+        frames: Vec<MessageFrame>,
+    },
+    /// Somebody came or went: tell the audience here and other nodes.
+    Announce {
+        /// What happened.
+        event: MemberEvent,
+        /// A connection here that must not see it.
+        except: Option<SessionId>,
+        /// Nodes with members in the room.
+        nodes: Vec<NodeId>,
+    },
+    /// Tell nodes where the room stands, so that they notice what they missed.
+    TellHead {
+        /// Nodes with members in the room.
+        nodes: Vec<NodeId>,
+        /// Which life of the numbering.
+        generation: Generation,
+        /// Under which tenure.
+        epoch: Epoch,
+        /// The last committed message.
+        head: Seq,
+    },
+    /// Tell the admin node something.
+    Tell {
+        /// The admin node.
+        node: NodeId,
+        /// What.
+        item: Upward,
+    },
+    /// Fetch committed messages from the admin node; comes back as `RangeRead`.
+    ReadRange {
+        /// The admin node.
+        node: NodeId,
+        /// The first wanted.
+        from: Seq,
+    },
+    /// Nothing here needs this machine any more; it may be dropped.
+    Idle,
+}
+
+/// Which room an effect list belongs to is known by whoever runs the machine.
+pub type Effects = Vec<Effect>;
+
+/// A message that a client wants to say, as it reaches the admin node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submission {
+    /// Whom to answer.
+    pub origin: Origin,
+    /// Who says it.
+    pub user: UserName,
+    /// What.
+    pub content: Arc<str>,
+    /// Recognises a repeat; `None` where nobody can repeat.
+    pub client_msg_id: Option<ClientMsgId>,
+    /// The id that the message gets if it is new.
+    pub message_id: MessageId,
+}

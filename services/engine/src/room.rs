@@ -1,0 +1,584 @@
+//! A room at its admin node: who is in it, what was said, and in which order.
+//!
+//! The machine is cut into handlers that own what they may change: [`roster`] who is a member, [`sequencer`] numbers,
+//! [`audience`] the connections here, [`backlog`] the newest frames. This file connects them. [`follower`] is the same
+//! room as a member node sees it.
+
+pub mod audience;
+pub mod backlog;
+pub mod follower;
+mod membership;
+pub mod roster;
+pub mod sequencer;
+
+use crate::effect::{Answer, Effect, Effects, Joined, Origin, Submission};
+use crate::stored::{AppendOutcome, ClaimedRoom, RoomProfile};
+use crate::time::{Millis, Now};
+use audience::Audience;
+use backlog::Backlog;
+use chat_protocol::ids::{Generation, NodeId, RoomId, Seq, SessionId, UserName};
+use chat_protocol::message_frame::{Message, MessageFrame};
+use chat_protocol::reject::Reject;
+use chat_protocol::server_frame::{LeaveReason, MemberEvent, RoomInfo};
+use roster::{Roster, Seat};
+use sequencer::{Admission, Batch, Sequencer, SequencerLimits};
+use std::collections::VecDeque;
+
+/// Bounds and patience of a room; milliseconds and bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct RoomLimits {
+    /// Numbering.
+    pub sequencer: SequencerLimits,
+    /// Bytes of the newest frames that are kept.
+    pub backlog_bytes: usize,
+    /// A member that neither joins nor sends for so long is removed; 0 switches it off.
+    pub inactivity: u64,
+    /// How long an unknown outcome is kept from a sender.
+    pub unknown_after: u64,
+    /// How long the seats behind a lost node wait for it.
+    pub seat_grace: u64,
+    /// How long members wait for a failed admin node before they are told that they are out.
+    pub unreachable_after: u64,
+    /// Most requests that wait for the first claim.
+    pub warming: usize,
+}
+
+impl Default for RoomLimits {
+    fn default() -> Self {
+        Self {
+            sequencer: SequencerLimits::default(),
+            backlog_bytes: 1 << 20,
+            inactivity: 900_000,
+            unknown_after: 10_000,
+            seat_grace: 10_000,
+            unreachable_after: 60_000,
+            warming: 1_024,
+        }
+    }
+}
+
+/// What can happen to a room at its admin node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// The claim was answered: the room, or nothing if there is none, or an error.
+    Claimed(Result<Option<ClaimedRoom>, String>),
+    /// A connection wants in.
+    Join {
+        /// Whom to answer.
+        origin: Origin,
+        /// Under which name.
+        user: UserName,
+    },
+    /// A connection wants out.
+    Leave {
+        /// Whom to answer.
+        origin: Origin,
+        /// Under which name.
+        user: UserName,
+    },
+    /// A connection is gone.
+    Closed(Seat),
+    /// A connection has something to say.
+    Send(Submission),
+    /// An append came back.
+    Appended {
+        /// Which.
+        token: u64,
+        /// How.
+        outcome: AppendOutcome,
+    },
+    /// Committed messages came back, or could not be read.
+    Reread(Result<Vec<Message>, String>),
+    /// A live connection could not take the delivery from `next` on.
+    Lagged {
+        /// Which connection.
+        session: SessionId,
+        /// What it has not got.
+        next: Seq,
+    },
+    /// A page of history was taken; the next begins at `next`.
+    PageSent {
+        /// Which connection.
+        session: SessionId,
+        /// Where the page began.
+        from: Seq,
+        /// Where it ended.
+        next: Seq,
+    },
+    /// A page could not be read.
+    PageFailed {
+        /// Which connection.
+        session: SessionId,
+        /// Where it should have begun.
+        from: Seq,
+    },
+    /// A node failed, or came back as another life: its seats wait to be announced again.
+    NodeLost(NodeId),
+    /// A node says which connections it has in the room. Answered like a join with request 0.
+    Seats {
+        /// Which node.
+        node: NodeId,
+        /// All of them.
+        seats: Vec<(SessionId, UserName)>,
+    },
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// The store was asked for the room; requests wait.
+    Claiming {
+        waiting: VecDeque<Input>,
+        retry_at: Option<Millis>,
+        attempts: u32,
+    },
+    /// A new tenure began over a batch whose fate must be read first; requests wait in the sequencer.
+    Settling {
+        /// Where the log ended when the tenure began.
+        target: Seq,
+        retry_at: Option<Millis>,
+    },
+    /// Serving.
+    Active,
+    /// There is no such room.
+    Gone,
+}
+
+/// How often a claim that fails is tried before the waiting requests are refused.
+const CLAIM_ATTEMPTS: u32 = 3;
+/// Milliseconds between two tries.
+const RETRY_PAUSE: u64 = 200;
+
+/// A room at its admin node.
+#[derive(Debug)]
+pub struct Room {
+    room_id: RoomId,
+    me: NodeId,
+    limits: RoomLimits,
+    stage: Stage,
+    profile: Option<RoomProfile>,
+    generation: Generation,
+    roster: Roster,
+    sequencer: Sequencer,
+    audience: Audience,
+    backlog: Backlog,
+    /// The last message that was delivered here; behind the sequencer's head only while a tenure is being settled.
+    delivered: Seq,
+}
+
+impl Room {
+    /// Begins to serve a room: asks the store for it.
+    #[must_use]
+    pub fn open(room_id: RoomId, me: NodeId, limits: RoomLimits, effects: &mut Effects) -> Self {
+        effects.push(Effect::Claim);
+        Self {
+            sequencer: Sequencer::new(room_id.clone(), limits.sequencer),
+            room_id,
+            me,
+            limits,
+            stage: Stage::Claiming {
+                waiting: VecDeque::new(),
+                retry_at: None,
+                attempts: 0,
+            },
+            profile: None,
+            generation: Generation(0),
+            roster: Roster::default(),
+            audience: Audience::default(),
+            backlog: Backlog::new(limits.backlog_bytes),
+            delivered: Seq::ZERO,
+        }
+    }
+
+    /// Takes one input.
+    pub fn handle(&mut self, now: Now, input: Input, effects: &mut Effects) {
+        match input {
+            Input::Claimed(result) => self.on_claimed(now, result, effects),
+            Input::Appended { token, outcome } => self.on_appended(now, token, outcome, effects),
+            Input::Reread(result) => self.on_reread(now, result, effects),
+            request => match &mut self.stage {
+                Stage::Claiming { waiting, .. } if waiting.len() < self.limits.warming => waiting.push_back(request),
+                Stage::Claiming { .. } => refuse(request, &Reject::Busy, effects),
+                Stage::Gone => refuse(request, &Reject::RoomNotFound, effects),
+                Stage::Active | Stage::Settling { .. } => self.on_request(now, request, effects),
+            },
+        }
+        self.finish(effects);
+    }
+
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Now, effects: &mut Effects) {
+        match &mut self.stage {
+            Stage::Claiming { retry_at, .. } if retry_at.is_some_and(|at| at <= now.mono) => {
+                *retry_at = None;
+                effects.push(Effect::Claim);
+            }
+            Stage::Settling { retry_at, .. } if retry_at.is_some_and(|at| at <= now.mono) => {
+                *retry_at = None;
+                self.ask_for_fate(effects);
+            }
+            _ => {}
+        }
+        self.sequencer.retry(now.mono, effects);
+        for origin in self.sequencer.give_up_waiting(now.mono, self.limits.unknown_after) {
+            effects.push(Effect::Answer {
+                to: origin,
+                answer: Answer::SendRefused(Reject::AdminUnavailable),
+            });
+        }
+        self.remove_unclaimed(now, effects);
+        self.remove_inactive(now, effects);
+        self.finish(effects);
+    }
+
+    /// When [`Self::handle_timeout`] is due, if nothing arrives before.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Millis> {
+        let stage = match &self.stage {
+            Stage::Claiming { retry_at, .. } | Stage::Settling { retry_at, .. } => *retry_at,
+            Stage::Active | Stage::Gone => None,
+        };
+        let idle = self.roster.longest_idle().filter(|_| self.limits.inactivity > 0);
+        [
+            stage,
+            self.sequencer.next_deadline(self.limits.unknown_after),
+            self.roster.longest_orphaned().map(|at| at.plus(self.limits.seat_grace)),
+            idle.map(|at| at.plus(self.limits.inactivity)),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// The newest frames, for pages and range reads.
+    #[must_use]
+    pub const fn backlog(&self) -> &Backlog {
+        &self.backlog
+    }
+
+    /// How many members.
+    #[must_use]
+    pub fn member_count(&self) -> usize {
+        self.roster.len()
+    }
+
+    /// Where the room stands: its generation and its last delivered message; `None` before the first claim.
+    #[must_use]
+    pub fn head(&self) -> Option<(Generation, Seq)> {
+        self.profile.as_ref().map(|_| (self.generation, self.delivered))
+    }
+
+    // === claims and tenures
+
+    fn on_claimed(&mut self, now: Now, result: Result<Option<ClaimedRoom>, String>, effects: &mut Effects) {
+        let Stage::Claiming {
+            waiting,
+            retry_at,
+            attempts,
+        } = &mut self.stage
+        else {
+            return;
+        };
+        match result {
+            Ok(Some(claimed)) => {
+                let waiting = std::mem::take(waiting);
+                self.begin_tenure(claimed, effects);
+                for input in waiting {
+                    self.on_request(now, input, effects);
+                }
+            }
+            Ok(None) => {
+                let waiting = std::mem::take(waiting);
+                self.stage = Stage::Gone;
+                for input in waiting {
+                    refuse(input, &Reject::RoomNotFound, effects);
+                }
+                self.refuse_senders(&Reject::RoomNotFound, effects);
+            }
+            Err(_) if *attempts + 1 < CLAIM_ATTEMPTS || self.profile.is_some() => {
+                *attempts += 1;
+                *retry_at = Some(now.mono.plus(RETRY_PAUSE));
+            }
+            Err(why) => {
+                for input in std::mem::take(waiting) {
+                    refuse(input, &Reject::Internal(why.clone()), effects);
+                }
+                *attempts = 0;
+                self.stage = Stage::Gone;
+            }
+        }
+    }
+
+    fn begin_tenure(&mut self, claimed: ClaimedRoom, effects: &mut Effects) {
+        let first_tenure = self.profile.is_none();
+        self.generation = claimed.generation;
+        self.profile = Some(claimed.profile);
+        if first_tenure {
+            self.delivered = claimed.head;
+        }
+        if self.sequencer.begin_tenure(claimed.epoch, claimed.head, effects) || claimed.head > self.delivered {
+            self.stage = Stage::Settling {
+                target: claimed.head,
+                retry_at: None,
+            };
+            self.ask_for_fate(effects);
+        } else {
+            self.stage = Stage::Active;
+            self.sequencer.start_batch(effects);
+        }
+    }
+
+    fn ask_for_fate(&self, effects: &mut Effects) {
+        let limit = self.limits.sequencer.batch_items;
+        effects.push(Effect::Reread {
+            from: self.delivered.next(),
+            limit,
+        });
+    }
+
+    /// What the log holds beyond what was delivered: ours if the ids are ours, somebody else's otherwise.
+    fn on_reread(&mut self, now: Now, result: Result<Vec<Message>, String>, effects: &mut Effects) {
+        let Stage::Settling { target, retry_at } = &mut self.stage else {
+            return;
+        };
+        let target = *target;
+        let messages = match result {
+            Ok(messages) if !messages.is_empty() => messages,
+            // An answer without what the claim has seen is as good as none.
+            _ => {
+                *retry_at = Some(now.mono.plus(RETRY_PAUSE));
+                return;
+            }
+        };
+        let batch = self
+            .sequencer
+            .in_flight()
+            .map(|b| b.append.token)
+            .and_then(|token| self.sequencer.settle(token));
+        // An append is atomic: either all of its items are in the log or none is.
+        let ours = batch.as_ref().is_some_and(|batch| {
+            let in_log = |id| messages.iter().any(|m| m.message_id == id);
+            batch
+                .append
+                .items
+                .iter()
+                .all(|item| in_log(item.message.message_id.clone()))
+        });
+        self.deliver(messages.iter().map(MessageFrame::encode).collect(), effects);
+        let mut undecided = batch;
+        if ours && let Some(batch) = undecided.take() {
+            self.sequencer.commit(&batch.append.items);
+            self.acknowledge(&batch, effects);
+        }
+        self.sequencer.advance_to(self.delivered);
+        if self.delivered < target {
+            if let Some(batch) = undecided {
+                self.sequencer.unsettle(batch);
+            }
+            self.ask_for_fate(effects);
+            return;
+        }
+        self.stage = Stage::Active;
+        match undecided {
+            Some(batch) => self.sequencer.relaunch(batch, effects),
+            None => self.sequencer.start_batch(effects),
+        }
+    }
+
+    fn reclaim(&mut self, effects: &mut Effects) {
+        self.stage = Stage::Claiming {
+            waiting: VecDeque::new(),
+            retry_at: None,
+            attempts: 0,
+        };
+        effects.push(Effect::Claim);
+    }
+
+    // === messages
+
+    fn on_send(&mut self, now: Now, submission: Submission, effects: &mut Effects) {
+        let seat = Seat {
+            node: submission.origin.node.clone(),
+            session: submission.origin.session,
+        };
+        let origin = submission.origin.clone();
+        if self.roster.user_of(&seat) != Some(&submission.user) {
+            effects.push(Effect::Answer {
+                to: origin,
+                answer: Answer::SendRefused(Reject::NotMember),
+            });
+            return;
+        }
+        self.roster.touch(&submission.user, now.mono);
+        match self.sequencer.submit(now, submission) {
+            Admission::Queued if matches!(self.stage, Stage::Active) => self.sequencer.start_batch(effects),
+            Admission::Queued => {}
+            Admission::Full => {
+                effects.push(Effect::Answer {
+                    to: origin,
+                    answer: Answer::SendRefused(Reject::Busy),
+                });
+            }
+            Admission::Repeat(placed) => {
+                let answer = Answer::Sent {
+                    message_id: placed.message_id,
+                    seq: placed.seq,
+                    timestamp: placed.timestamp,
+                };
+                effects.push(Effect::Answer { to: origin, answer });
+            }
+        }
+    }
+
+    fn on_appended(&mut self, now: Now, token: u64, outcome: AppendOutcome, effects: &mut Effects) {
+        if outcome == AppendOutcome::Unknown {
+            self.sequencer.doubt(token, now.mono);
+            return;
+        }
+        // An outcome of an append that is settled already is an echo of a repeat.
+        let Some(batch) = self.sequencer.settle(token) else {
+            return;
+        };
+        match outcome {
+            AppendOutcome::Committed | AppendOutcome::Duplicate => {
+                self.sequencer.commit(&batch.append.items);
+                let frames = batch
+                    .append
+                    .items
+                    .iter()
+                    .map(|item| MessageFrame::encode(&item.message))
+                    .collect();
+                self.deliver(frames, effects);
+                self.acknowledge(&batch, effects);
+                self.sequencer.start_batch(effects);
+            }
+            AppendOutcome::Fenced(_) | AppendOutcome::SeqMismatch(_) => {
+                // Not a failure of the messages: an earlier attempt may have committed them. A new tenure settles it.
+                self.sequencer.unsettle(batch);
+                self.reclaim(effects);
+            }
+            AppendOutcome::NoRoom => {
+                self.stage = Stage::Gone;
+                refuse_all(batch.origins.into_iter().flatten(), &Reject::RoomNotFound, effects);
+                self.refuse_senders(&Reject::RoomNotFound, effects);
+            }
+            AppendOutcome::Refused(_) => {
+                refuse_all(batch.origins.into_iter().flatten(), &Reject::NotAdded, effects);
+                self.sequencer.start_batch(effects);
+            }
+            AppendOutcome::Unknown => {}
+        }
+    }
+
+    fn deliver(&mut self, frames: Vec<MessageFrame>, effects: &mut Effects) {
+        let frames: Vec<_> = frames.into_iter().filter(|f| f.seq() > self.delivered).collect();
+        let Some(last) = frames.last() else { return };
+        self.delivered = last.seq();
+        for frame in &frames {
+            self.backlog.push(frame.clone());
+        }
+        let nodes = self.roster.nodes_except(&self.me);
+        if !nodes.is_empty() {
+            let (generation, epoch) = (self.generation, self.sequencer.epoch());
+            effects.push(Effect::Relay {
+                nodes,
+                generation,
+                epoch,
+                frames: frames.clone(),
+            });
+        }
+        effects.push(Effect::Deliver(frames));
+    }
+
+    fn acknowledge(&mut self, batch: &Batch, effects: &mut Effects) {
+        for (item, origins) in batch.append.items.iter().zip(&batch.origins) {
+            let message = &item.message;
+            for origin in origins {
+                let answer = Answer::Sent {
+                    message_id: message.message_id.clone(),
+                    seq: message.seq,
+                    timestamp: message.timestamp,
+                };
+                if origin.node == self.me {
+                    self.audience.acknowledge(message.seq, origin.clone(), answer, effects);
+                } else {
+                    effects.push(Effect::Answer {
+                        to: origin.clone(),
+                        answer,
+                    });
+                }
+            }
+        }
+    }
+
+    fn refuse_senders(&mut self, reject: &Reject, effects: &mut Effects) {
+        refuse_all(self.sequencer.abandon().into_iter(), reject, effects);
+    }
+
+    fn finish(&mut self, effects: &mut Effects) {
+        let needless = match &self.stage {
+            Stage::Gone => true,
+            Stage::Active => self.roster.is_empty() && self.audience.is_empty() && self.sequencer.is_quiet(),
+            Stage::Claiming { .. } | Stage::Settling { .. } => false,
+        };
+        if needless {
+            effects.push(Effect::Idle);
+        }
+        self.check();
+    }
+
+    /// What must hold after every step; see [`crate::invariant`].
+    pub(crate) fn assert_consistent(&self) {
+        self.roster.check();
+        self.sequencer.check();
+        self.audience.check(self.delivered);
+        if matches!(self.stage, Stage::Active) {
+            assert_eq!(self.delivered, self.sequencer.head(), "what is committed is delivered");
+        }
+        for (session, user) in self.audience.iter() {
+            let seat = Seat {
+                node: self.me.clone(),
+                session,
+            };
+            assert_eq!(
+                self.roster.user_of(&seat),
+                Some(user),
+                "whoever listens here is a member"
+            );
+        }
+    }
+
+    fn check(&self) {
+        crate::invariant::after_step(|| self.assert_consistent());
+    }
+}
+
+fn refuse_all(origins: impl Iterator<Item = Origin>, reject: &Reject, effects: &mut Effects) {
+    for to in origins {
+        effects.push(Effect::Answer {
+            to,
+            answer: Answer::SendRefused(reject.clone()),
+        });
+    }
+}
+
+/// Answers a request that cannot be served; what is no request needs no answer.
+fn refuse(input: Input, reject: &Reject, effects: &mut Effects) {
+    let (to, answer) = match input {
+        Input::Join { origin, .. } => (origin, Answer::JoinRefused(reject.clone())),
+        Input::Send(submission) => (submission.origin, Answer::SendRefused(reject.clone())),
+        Input::Leave { origin, .. } => (origin, Answer::Left),
+        Input::Seats { node, .. } => (
+            Origin {
+                node,
+                session: SessionId(0),
+                request: 0,
+            },
+            Answer::JoinRefused(reject.clone()),
+        ),
+        _ => return,
+    };
+    effects.push(Effect::Answer { to, answer });
+}
+
+#[cfg(test)]
+mod tests;

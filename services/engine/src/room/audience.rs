@@ -1,0 +1,159 @@
+//! The connections of this node that follow a room, and how far each has been served.
+//!
+//! One cursor serves first join, slow reader and repair alike: a connection that is *live* gets what is delivered; any
+//! other has a `next`, is sent pages of history from there, and becomes live when `next` has passed the last delivered
+//! message. Deliveries meanwhile cost it nothing: they only move the end that it is heading for.
+
+use crate::effect::{Answer, Effect, Effects, Origin};
+use chat_protocol::ids::{Seq, SessionId, UserName};
+use chat_protocol::limits::CLASSIC_HISTORY;
+use std::collections::BTreeMap;
+
+#[derive(Debug)]
+struct Listener {
+    user: UserName,
+    shift: u64,
+    /// `None`: live. `Some(next)`: behind, a page from `next` is on its way.
+    next: Option<Seq>,
+    /// Acknowledgements that must not overtake the message that they acknowledge.
+    held: Vec<(Seq, Origin, Answer)>,
+}
+
+/// All connections of this node in one room.
+#[derive(Debug, Default)]
+pub struct Audience {
+    listeners: BTreeMap<SessionId, Listener>,
+}
+
+impl Audience {
+    /// The name under which a connection listens.
+    #[must_use]
+    pub fn user_of(&self, session: SessionId) -> Option<&UserName> {
+        self.listeners.get(&session).map(|l| &l.user)
+    }
+
+    /// True if nobody listens.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.listeners.is_empty()
+    }
+
+    /// Connections and their names.
+    pub fn iter(&self) -> impl Iterator<Item = (SessionId, &UserName)> {
+        self.listeners.iter().map(|(session, l)| (*session, &l.user))
+    }
+
+    /// A connection joins, or joins again: it is sent at most the newest [`CLASSIC_HISTORY`] messages up to `delivered`.
+    ///
+    /// The shift of its numbers is fixed by a join without subscription and kept by a repeated one, so that numbers that
+    /// it has seen keep their meaning.
+    pub fn join(&mut self, session: SessionId, user: UserName, delivered: Seq, effects: &mut Effects) {
+        let first = Seq(delivered.0.saturating_sub(CLASSIC_HISTORY) + 1);
+        let known = self.listeners.remove(&session);
+        let shift = known.as_ref().map_or(first.0 - 1, |l| l.shift);
+        let held = known.map(|l| l.held).unwrap_or_default();
+        effects.push(Effect::Subscribe { session, shift });
+        self.listeners.insert(
+            session,
+            Listener {
+                user,
+                shift,
+                next: Some(first),
+                held,
+            },
+        );
+        self.advance(session, first, delivered, effects);
+    }
+
+    /// A connection stops listening.
+    pub fn leave(&mut self, session: SessionId, effects: &mut Effects) {
+        if self.listeners.remove(&session).is_some() {
+            effects.push(Effect::Unsubscribe { session });
+        }
+    }
+
+    /// A live connection could not take the delivery that begins at `next`.
+    pub fn lagged(&mut self, session: SessionId, next: Seq, delivered: Seq, effects: &mut Effects) {
+        if let Some(listener) = self.listeners.get_mut(&session)
+            && listener.next.is_none()
+        {
+            listener.next = Some(next);
+            self.advance(session, next, delivered, effects);
+        }
+    }
+
+    /// A page that ended before `next` was taken. Late news about a page of an earlier cursor are ignored.
+    pub fn page_sent(&mut self, session: SessionId, from: Seq, next: Seq, delivered: Seq, effects: &mut Effects) {
+        if self.is_at(session, from) {
+            self.advance(session, next.max(from), delivered, effects);
+        }
+    }
+
+    /// A page could not be read: it is asked for again. Whoever performs the effect paces the repeats.
+    pub fn page_failed(&mut self, session: SessionId, from: Seq, delivered: Seq, effects: &mut Effects) {
+        if self.is_at(session, from) {
+            self.advance(session, from, delivered, effects);
+        }
+    }
+
+    fn is_at(&self, session: SessionId, from: Seq) -> bool {
+        self.listeners.get(&session).is_some_and(|l| l.next == Some(from))
+    }
+
+    fn advance(&mut self, session: SessionId, next: Seq, delivered: Seq, effects: &mut Effects) {
+        let Some(listener) = self.listeners.get_mut(&session) else {
+            return;
+        };
+        let live = next > delivered;
+        if live {
+            listener.next = None;
+            effects.push(Effect::GoLive { session });
+        } else {
+            listener.next = Some(next);
+            effects.push(Effect::SendPage {
+                session,
+                from: next,
+                to: delivered,
+            });
+        }
+        // What was held may go when its message has gone.
+        let (free, held) = std::mem::take(&mut listener.held)
+            .into_iter()
+            .partition(|(seq, ..)| live || *seq < next);
+        listener.held = held;
+        let free: Vec<(Seq, Origin, Answer)> = free;
+        effects.extend(free.into_iter().map(|(_, to, answer)| Effect::Answer { to, answer }));
+    }
+
+    /// Acknowledges the message `seq`, now if the sender has it or is about to (it is live), else after its page.
+    pub fn acknowledge(&mut self, seq: Seq, to: Origin, answer: Answer, effects: &mut Effects) {
+        match self.listeners.get_mut(&to.session) {
+            Some(listener) if listener.next.is_some_and(|next| next <= seq) => listener.held.push((seq, to, answer)),
+            _ => effects.push(Effect::Answer { to, answer }),
+        }
+    }
+
+    /// What must hold about a room whose last delivered message is `delivered`.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub(crate) fn check(&self, delivered: Seq) {
+        for (session, listener) in &self.listeners {
+            if let Some(next) = listener.next {
+                assert!(
+                    next <= delivered,
+                    "{session} waits for {next} although only {delivered} is delivered"
+                );
+                assert!(
+                    listener.held.iter().all(|(seq, ..)| *seq >= next),
+                    "{session} waits for what it has"
+                );
+            } else {
+                assert!(
+                    listener.held.is_empty(),
+                    "{session} is live and still waits for an answer"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,653 @@
+//! A room as a member node sees it: connections here, numbers from there.
+//!
+//! The machine forwards what its connections ask and delivers what the admin node numbered: contiguous numbers only. A
+//! hole is filled by reading the range from the admin node; what arrives meanwhile only moves the end of the range. When
+//! the admin node or the link to it is lost, the fate of forwarded messages is unknown: they are never sent again here,
+//! the sender is told. Connections stay, and are announced again when the admin node is back.
+
+use super::RoomLimits;
+use super::audience::Audience;
+use super::backlog::Backlog;
+use crate::effect::{Answer, Effect, Effects, Forward, Joined, Origin, Upward};
+use crate::time::{Millis, Now};
+use chat_protocol::ids::{ClientMsgId, Epoch, Generation, NodeId, RoomId, Seq, SessionId, UserName};
+use chat_protocol::message_frame::MessageFrame;
+use chat_protocol::reject::Reject;
+use chat_protocol::server_frame::{LeaveReason, MemberEvent};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What can happen to a followed room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A connection here wants in.
+    Join {
+        /// Whom to answer.
+        origin: Origin,
+        /// Under which name.
+        user: UserName,
+    },
+    /// A connection here wants out.
+    Leave {
+        /// Whom to answer.
+        origin: Origin,
+        /// Under which name.
+        user: UserName,
+    },
+    /// A connection here is gone.
+    Closed(SessionId),
+    /// A connection here has something to say.
+    Send {
+        /// Whom to answer.
+        origin: Origin,
+        /// Under which name.
+        user: UserName,
+        /// What.
+        content: Arc<str>,
+        /// Recognises a repeat.
+        client_msg_id: ClientMsgId,
+    },
+    /// A page was taken; see [`super::Input::PageSent`].
+    PageSent {
+        /// Which connection.
+        session: SessionId,
+        /// Where the page began.
+        from: Seq,
+        /// Where it ended.
+        next: Seq,
+    },
+    /// A page could not be read.
+    PageFailed {
+        /// Which connection.
+        session: SessionId,
+        /// Where it should have begun.
+        from: Seq,
+    },
+    /// A live connection could not take the delivery from `next` on.
+    Lagged {
+        /// Which connection.
+        session: SessionId,
+        /// What it has not got.
+        next: Seq,
+    },
+    /// The admin node answered a request; request 0 answers an announcement of seats.
+    Answered {
+        /// Which request.
+        request: u64,
+        /// How.
+        answer: Answer,
+    },
+    /// The admin node delivered consecutive messages.
+    Delivered {
+        /// Which life of the numbering.
+        generation: Generation,
+        /// Under which tenure.
+        epoch: Epoch,
+        /// The messages.
+        frames: Vec<MessageFrame>,
+    },
+    /// The admin node says where the room stands.
+    Head {
+        /// Which life of the numbering.
+        generation: Generation,
+        /// Under which tenure.
+        epoch: Epoch,
+        /// The last committed message.
+        head: Seq,
+    },
+    /// The admin node says that somebody came or went.
+    Member(MemberEvent),
+    /// A range came back, or could not be read.
+    RangeRead(Result<Vec<MessageFrame>, String>),
+    /// The link to the admin node lost something, or the admin node is another life: nothing sent before is certain.
+    AdminReset,
+    /// The admin node failed: it may be back any moment, but now it does not answer.
+    AdminFailed,
+    /// The admin node answers again.
+    AdminBack,
+}
+
+#[derive(Debug)]
+enum Pending {
+    Join { origin: Origin, user: UserName },
+    Send { origin: Origin, since: Millis },
+}
+
+/// Where the room stands, as far as this node knows.
+#[derive(Debug)]
+struct Position {
+    generation: Generation,
+    epoch: Epoch,
+    /// The last message delivered here.
+    delivered: Seq,
+    /// The last message known to be committed.
+    head: Seq,
+}
+
+/// Milliseconds between two tries of a repair.
+const RETRY_PAUSE: u64 = 200;
+
+/// A room at a member node.
+#[derive(Debug)]
+pub struct Follower {
+    room_id: RoomId,
+    admin: NodeId,
+    limits: RoomLimits,
+    next_request: u64,
+    pending: BTreeMap<u64, Pending>,
+    position: Option<Position>,
+    audience: Audience,
+    backlog: Backlog,
+    repairing: bool,
+    repair_at: Option<Millis>,
+    failed_since: Option<Millis>,
+}
+
+impl Follower {
+    /// A room administered by `admin` that nobody here is in yet.
+    #[must_use]
+    pub fn new(room_id: RoomId, admin: NodeId, limits: RoomLimits) -> Self {
+        Self {
+            room_id,
+            admin,
+            limits,
+            next_request: 1,
+            pending: BTreeMap::new(),
+            position: None,
+            audience: Audience::default(),
+            backlog: Backlog::new(limits.backlog_bytes),
+            repairing: false,
+            repair_at: None,
+            failed_since: None,
+        }
+    }
+
+    /// Takes one input.
+    pub fn handle(&mut self, now: Now, input: Input, effects: &mut Effects) {
+        match input {
+            Input::Join { origin, user } => self.on_join(origin, user, effects),
+            Input::Leave { origin, user } => self.on_leave(origin, &user, effects),
+            Input::Closed(session) => self.on_closed(session, effects),
+            Input::Send {
+                origin,
+                user,
+                content,
+                client_msg_id,
+            } => {
+                self.on_send(now, origin, user, content, client_msg_id, effects);
+            }
+            Input::Lagged { session, next } => self.audience.lagged(session, next, self.delivered(), effects),
+            Input::PageSent { session, from, next } => {
+                self.audience.page_sent(session, from, next, self.delivered(), effects);
+            }
+            Input::PageFailed { session, from } => {
+                self.audience.page_failed(session, from, self.delivered(), effects);
+            }
+            Input::Answered { request, answer } => self.on_answered(now, request, answer, effects),
+            Input::Delivered {
+                generation,
+                epoch,
+                frames,
+            } => self.on_delivered(generation, epoch, frames, effects),
+            Input::Head {
+                generation,
+                epoch,
+                head,
+            } => {
+                self.on_head(generation, epoch, head, effects);
+            }
+            Input::Member(event) => self.on_member(event, effects),
+            Input::RangeRead(result) => self.on_range(now, result, effects),
+            Input::AdminReset => self.on_reset(effects),
+            Input::AdminFailed => {
+                self.failed_since.get_or_insert(now.mono);
+                self.refuse_pending(effects);
+            }
+            Input::AdminBack => self.failed_since = None,
+        }
+        self.finish(effects);
+    }
+
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Now, effects: &mut Effects) {
+        if self.repair_at.is_some_and(|at| at <= now.mono) {
+            self.repair_at = None;
+            self.repair(effects);
+        }
+        let patience = self.limits.unknown_after;
+        let overdue = |p: &Pending| matches!(p, Pending::Send { since, .. } if now.mono.since(*since) >= patience);
+        let late: Vec<u64> = self
+            .pending
+            .iter()
+            .filter(|(_, p)| overdue(p))
+            .map(|(request, _)| *request)
+            .collect();
+        for request in late {
+            if let Some(Pending::Send { origin, .. }) = self.pending.remove(&request) {
+                effects.push(Effect::Answer {
+                    to: origin,
+                    answer: Answer::SendRefused(Reject::AdminUnavailable),
+                });
+            }
+        }
+        if self
+            .failed_since
+            .is_some_and(|since| now.mono.since(since) >= self.limits.unreachable_after)
+        {
+            self.dismiss(now, effects);
+        }
+        self.finish(effects);
+    }
+
+    /// When [`Self::handle_timeout`] is due, if nothing arrives before.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Millis> {
+        let oldest = self.pending.values().filter_map(|p| match p {
+            Pending::Send { since, .. } => Some(since.plus(self.limits.unknown_after)),
+            Pending::Join { .. } => None,
+        });
+        let unreachable = self.failed_since.filter(|_| !self.audience.is_empty());
+        oldest
+            .chain(self.repair_at)
+            .chain(unreachable.map(|at| at.plus(self.limits.unreachable_after)))
+            .min()
+    }
+
+    /// Who administers the room.
+    #[must_use]
+    pub const fn admin(&self) -> &NodeId {
+        &self.admin
+    }
+
+    /// The newest frames, for pages.
+    #[must_use]
+    pub const fn backlog(&self) -> &Backlog {
+        &self.backlog
+    }
+
+    fn delivered(&self) -> Seq {
+        self.position.as_ref().map_or(Seq::ZERO, |p| p.delivered)
+    }
+
+    fn tell(&self, item: Upward, effects: &mut Effects) {
+        effects.push(Effect::Tell {
+            node: self.admin.clone(),
+            item,
+        });
+    }
+
+    fn request(&mut self, pending: Pending) -> u64 {
+        let request = self.next_request;
+        self.next_request += 1;
+        self.pending.insert(request, pending);
+        request
+    }
+
+    // === what connections ask
+
+    fn on_join(&mut self, origin: Origin, user: UserName, effects: &mut Effects) {
+        if self
+            .audience
+            .user_of(origin.session)
+            .is_some_and(|known| *known != user)
+        {
+            effects.push(Effect::Answer {
+                to: origin,
+                answer: Answer::JoinRefused(Reject::OtherUser),
+            });
+            return;
+        }
+        if self.failed_since.is_some() {
+            effects.push(Effect::Answer {
+                to: origin,
+                answer: Answer::JoinRefused(Reject::AdminUnavailable),
+            });
+            return;
+        }
+        let session = origin.session;
+        let request = self.request(Pending::Join {
+            origin,
+            user: user.clone(),
+        });
+        self.tell(Upward::Join { request, session, user }, effects);
+    }
+
+    fn on_leave(&mut self, origin: Origin, user: &UserName, effects: &mut Effects) {
+        let session = origin.session;
+        if self.audience.user_of(session) == Some(user) {
+            self.audience.leave(session, effects);
+            self.tell(
+                Upward::Leave {
+                    session,
+                    user: user.clone(),
+                    closed: false,
+                },
+                effects,
+            );
+        }
+        effects.push(Effect::Answer {
+            to: origin,
+            answer: Answer::Left,
+        });
+    }
+
+    fn on_closed(&mut self, session: SessionId, effects: &mut Effects) {
+        let user = self.audience.user_of(session).cloned();
+        self.audience.leave(session, effects);
+        // A join on its way will be undone by the leave behind it.
+        let mut joining = None;
+        self.pending.retain(|_, pending| match pending {
+            Pending::Join { origin, user } if origin.session == session => {
+                joining = Some(user.clone());
+                false
+            }
+            Pending::Send { origin, .. } => origin.session != session,
+            Pending::Join { .. } => true,
+        });
+        if let Some(user) = user.or(joining) {
+            self.tell(
+                Upward::Leave {
+                    session,
+                    user,
+                    closed: true,
+                },
+                effects,
+            );
+        }
+    }
+
+    fn on_send(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        user: UserName,
+        content: Arc<str>,
+        client_msg_id: ClientMsgId,
+        effects: &mut Effects,
+    ) {
+        let refusal = if self.audience.user_of(origin.session) != Some(&user) {
+            Some(Reject::NotMember)
+        } else if self.failed_since.is_some() {
+            Some(Reject::AdminUnavailable)
+        } else if self.pending.len() >= self.limits.sequencer.waiting {
+            Some(Reject::Busy)
+        } else {
+            None
+        };
+        if let Some(reject) = refusal {
+            effects.push(Effect::Answer {
+                to: origin,
+                answer: Answer::SendRefused(reject),
+            });
+            return;
+        }
+        let session = origin.session;
+        let request = self.request(Pending::Send {
+            origin,
+            since: now.mono,
+        });
+        self.tell(
+            Upward::Send(Forward {
+                request,
+                session,
+                user,
+                content,
+                client_msg_id,
+            }),
+            effects,
+        );
+    }
+
+    // === what the admin node says
+
+    fn on_answered(&mut self, now: Now, request: u64, answer: Answer, effects: &mut Effects) {
+        match (self.pending.remove(&request), answer) {
+            (Some(Pending::Join { origin, user }), Answer::Joined(joined)) => {
+                self.on_joined(&joined, effects);
+                let session = origin.session;
+                effects.push(Effect::Answer {
+                    to: origin,
+                    answer: Answer::Joined(joined),
+                });
+                self.audience.join(session, user, self.delivered(), effects);
+            }
+            (
+                Some(Pending::Send { origin, .. }),
+                Answer::Sent {
+                    message_id,
+                    seq,
+                    timestamp,
+                },
+            ) => {
+                self.audience.acknowledge(
+                    seq,
+                    origin,
+                    Answer::Sent {
+                        message_id,
+                        seq,
+                        timestamp,
+                    },
+                    effects,
+                );
+            }
+            (Some(Pending::Join { origin, .. } | Pending::Send { origin, .. }), refusal) => {
+                effects.push(Effect::Answer {
+                    to: origin,
+                    answer: refusal,
+                });
+            }
+            (None, Answer::Joined(joined)) if request == 0 => self.on_joined(&joined, effects),
+            (None, Answer::JoinRefused(Reject::RoomNotFound)) if request == 0 => self.dismiss(now, effects),
+            (None, _) => {}
+        }
+    }
+
+    fn on_joined(&mut self, joined: &Joined, effects: &mut Effects) {
+        if self.position.is_none() {
+            self.position = Some(Position {
+                generation: joined.generation,
+                epoch: joined.epoch,
+                delivered: joined.head,
+                head: joined.head,
+            });
+        }
+        self.on_head(joined.generation, joined.epoch, joined.head, effects);
+    }
+
+    /// What comes from a former tenure, or about a room that nobody here is in, is dropped.
+    fn on_head(&mut self, generation: Generation, epoch: Epoch, head: Seq, effects: &mut Effects) {
+        let Some(position) = &mut self.position else { return };
+        if epoch < position.epoch {
+            return;
+        }
+        position.epoch = epoch;
+        if generation != position.generation {
+            // Another life of the numbering: nothing remembered means anything. Go on from where it stands.
+            *position = Position {
+                generation,
+                epoch,
+                delivered: head,
+                head,
+            };
+            self.backlog.clear();
+            return;
+        }
+        position.head = position.head.max(head);
+        if position.head > position.delivered {
+            self.repair(effects);
+        }
+    }
+
+    fn on_delivered(&mut self, generation: Generation, epoch: Epoch, frames: Vec<MessageFrame>, effects: &mut Effects) {
+        let (Some(first), Some(last), Some(position)) = (
+            frames.first().map(MessageFrame::seq),
+            frames.last().map(MessageFrame::seq),
+            &mut self.position,
+        ) else {
+            return;
+        };
+        let continues = generation == position.generation
+            && epoch >= position.epoch
+            && !self.repairing
+            && first <= position.delivered.next();
+        if continues {
+            position.epoch = epoch;
+            self.accept(frames, effects);
+        } else {
+            self.on_head(generation, epoch, last, effects);
+        }
+        self.repair(effects);
+    }
+
+    /// Delivers what continues the last delivered message; what is known already is dropped.
+    fn accept(&mut self, frames: Vec<MessageFrame>, effects: &mut Effects) {
+        let Some(position) = &mut self.position else { return };
+        let mut fresh = Vec::with_capacity(frames.len());
+        for frame in frames {
+            if frame.seq() == position.delivered.next() {
+                position.delivered = frame.seq();
+                self.backlog.push(frame.clone());
+                fresh.push(frame);
+            }
+        }
+        position.head = position.head.max(position.delivered);
+        if !fresh.is_empty() {
+            effects.push(Effect::Deliver(fresh));
+        }
+    }
+
+    fn repair(&mut self, effects: &mut Effects) {
+        if self.repairing || self.repair_at.is_some() {
+            return;
+        }
+        if let Some(position) = &self.position
+            && position.head > position.delivered
+        {
+            self.repairing = true;
+            effects.push(Effect::ReadRange {
+                node: self.admin.clone(),
+                from: position.delivered.next(),
+            });
+        }
+    }
+
+    fn on_range(&mut self, now: Now, result: Result<Vec<MessageFrame>, String>, effects: &mut Effects) {
+        self.repairing = false;
+        let before = self.delivered();
+        if let Ok(frames) = result {
+            self.accept(frames, effects);
+        }
+        if self.delivered() > before {
+            self.repair(effects);
+        } else if self.position.as_ref().is_some_and(|p| p.head > p.delivered) {
+            self.repair_at = Some(now.mono.plus(RETRY_PAUSE));
+        }
+    }
+
+    fn on_member(&mut self, event: MemberEvent, effects: &mut Effects) {
+        let gone = event.left.is_some().then(|| event.username.clone());
+        effects.push(Effect::Announce {
+            event,
+            except: None,
+            nodes: Vec::new(),
+        });
+        // Whoever is no member any more has no seat: its connections here saw the event and hear nothing more.
+        let Some(user) = gone else { return };
+        let unseated: Vec<SessionId> = self
+            .audience
+            .iter()
+            .filter(|(_, name)| **name == user)
+            .map(|(session, _)| session)
+            .collect();
+        for session in unseated {
+            self.audience.leave(session, effects);
+        }
+    }
+
+    // === losing and finding the admin node
+
+    fn refuse_pending(&mut self, effects: &mut Effects) {
+        for (_, pending) in std::mem::take(&mut self.pending) {
+            let (to, answer) = match pending {
+                Pending::Join { origin, .. } => (origin, Answer::JoinRefused(Reject::AdminUnavailable)),
+                Pending::Send { origin, .. } => (origin, Answer::SendRefused(Reject::AdminUnavailable)),
+            };
+            effects.push(Effect::Answer { to, answer });
+        }
+    }
+
+    fn on_reset(&mut self, effects: &mut Effects) {
+        self.refuse_pending(effects);
+        if !self.audience.is_empty() {
+            let seats = self
+                .audience
+                .iter()
+                .map(|(session, user)| (session, user.clone()))
+                .collect();
+            self.tell(Upward::Seats(seats), effects);
+        }
+    }
+
+    /// The room is lost to everybody here: each connection is told that its own user is out.
+    fn dismiss(&mut self, now: Now, effects: &mut Effects) {
+        self.failed_since = None;
+        let mut users: BTreeMap<UserName, Vec<SessionId>> = BTreeMap::new();
+        for (session, user) in self.audience.iter() {
+            users.entry(user.clone()).or_default().push(session);
+        }
+        let mut remaining = u32::try_from(users.len()).unwrap_or(u32::MAX);
+        for (username, sessions) in users {
+            remaining = remaining.saturating_sub(1);
+            let event = MemberEvent {
+                room_id: self.room_id.clone(),
+                username,
+                member_count: remaining,
+                timestamp: now.wall,
+                left: Some(LeaveReason::NodeUnreachable),
+            };
+            effects.push(Effect::Announce {
+                event,
+                except: None,
+                nodes: Vec::new(),
+            });
+            for session in sessions {
+                self.audience.leave(session, effects);
+            }
+        }
+    }
+
+    fn finish(&self, effects: &mut Effects) {
+        if self.audience.is_empty() && self.pending.is_empty() {
+            effects.push(Effect::Idle);
+        }
+        crate::invariant::after_step(|| self.assert_consistent());
+    }
+
+    /// What must hold after every step; see [`crate::invariant`].
+    pub(crate) fn assert_consistent(&self) {
+        self.audience.check(self.delivered());
+        if let Some(position) = &self.position {
+            assert!(
+                position.delivered <= position.head,
+                "nothing is delivered beyond the head"
+            );
+            let repairs = self.repairing || self.repair_at.is_some();
+            assert!(
+                repairs || position.delivered == position.head,
+                "a hole is being repaired"
+            );
+        } else {
+            assert!(
+                self.audience.is_empty(),
+                "nobody listens to a room whose position is not known"
+            );
+        }
+        assert!(
+            self.backlog.first().is_none_or(|first| first <= self.delivered()),
+            "what is kept was delivered"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,385 @@
+//! A room at a member node: state, input, and the exact list of effects.
+
+use super::*;
+use crate::testing::*;
+use chat_protocol::ids::MessageId;
+
+struct MemberRoom(Follower);
+
+impl MemberRoom {
+    fn new() -> Self {
+        Self(Follower::new(room_id(), node("a"), RoomLimits::default()))
+    }
+
+    /// `name` at session `session` is in the room, which has `head` messages; history was taken.
+    fn with(session: u64, name: &str, head: u64) -> Self {
+        let mut this = Self::new();
+        this.on(
+            0,
+            Input::Join {
+                origin: from("b", session, 1),
+                user: user(name),
+            },
+        );
+        this.on(
+            0,
+            Input::Answered {
+                request: 1,
+                answer: Answer::Joined(joined(&[name], 1, head)),
+            },
+        );
+        this.on(
+            0,
+            Input::PageSent {
+                session: SessionId(session),
+                from: Seq(1),
+                next: Seq(head + 1),
+            },
+        );
+        this
+    }
+
+    fn on(&mut self, ms: u64, input: Input) -> Effects {
+        let mut effects = Vec::new();
+        self.0.handle(at(ms), input, &mut effects);
+        effects
+    }
+
+    fn timeout(&mut self, ms: u64) -> Effects {
+        let mut effects = Vec::new();
+        self.0.handle_timeout(at(ms), &mut effects);
+        effects
+    }
+}
+
+fn tell(item: Upward) -> Effect {
+    Effect::Tell { node: node("a"), item }
+}
+
+fn say(request: u64, text: &str) -> Input {
+    Input::Send {
+        origin: from("b", 1, request),
+        user: user("otto"),
+        content: text.into(),
+        client_msg_id: ClientMsgId::parse(text).unwrap(),
+    }
+}
+
+fn forward(request: u64, text: &str) -> Effect {
+    tell(Upward::Send(Forward {
+        request,
+        session: SessionId(1),
+        user: user("otto"),
+        content: text.into(),
+        client_msg_id: ClientMsgId::parse(text).unwrap(),
+    }))
+}
+
+fn delivered(epoch: u64, frames: Vec<MessageFrame>) -> Input {
+    Input::Delivered {
+        generation: Generation(1),
+        epoch: Epoch(epoch),
+        frames,
+    }
+}
+
+fn numbers(range: std::ops::RangeInclusive<u64>) -> Vec<MessageFrame> {
+    range.map(|seq| frame(seq, "ines", &format!("t{seq}"), seq)).collect()
+}
+
+fn read_from(seq: u64) -> Effect {
+    Effect::ReadRange {
+        node: node("a"),
+        from: Seq(seq),
+    }
+}
+
+fn refused(request: u64) -> Effect {
+    answer(from("b", 1, request), Answer::SendRefused(Reject::AdminUnavailable))
+}
+
+#[test]
+fn a_join_is_asked_of_the_admin_and_followed_by_history() {
+    let mut room = MemberRoom::new();
+    assert_eq!(
+        room.on(
+            0,
+            Input::Join {
+                origin: from("b", 1, 5),
+                user: user("otto")
+            }
+        ),
+        [tell(Upward::Join {
+            request: 1,
+            session: SessionId(1),
+            user: user("otto")
+        })]
+    );
+    let there = joined(&["ines", "otto"], 1, 3);
+    assert_eq!(
+        room.on(
+            1,
+            Input::Answered {
+                request: 1,
+                answer: Answer::Joined(there.clone())
+            }
+        ),
+        [
+            answer(from("b", 1, 5), Answer::Joined(there)),
+            subscribe(1, 0),
+            page(1, 1, 3)
+        ]
+    );
+    assert_eq!(
+        room.on(2, delivered(1, numbers(4..=4))),
+        [Effect::Deliver(numbers(4..=4))]
+    );
+    let taken = |from, next| Input::PageSent {
+        session: SessionId(1),
+        from: Seq(from),
+        next: Seq(next),
+    };
+    assert_eq!(room.on(3, taken(1, 4)), [page(1, 4, 4)]);
+    assert_eq!(room.on(4, taken(4, 5)), [go_live(1)]);
+}
+
+#[test]
+fn a_refused_join_leaves_nothing_behind() {
+    let mut room = MemberRoom::new();
+    room.on(
+        0,
+        Input::Join {
+            origin: from("b", 1, 5),
+            user: user("otto"),
+        },
+    );
+    assert_eq!(
+        room.on(
+            1,
+            Input::Answered {
+                request: 1,
+                answer: Answer::JoinRefused(Reject::RoomNotFound)
+            }
+        ),
+        [
+            answer(from("b", 1, 5), Answer::JoinRefused(Reject::RoomNotFound)),
+            Effect::Idle
+        ]
+    );
+}
+
+#[test]
+fn a_message_goes_to_the_admin_and_its_result_to_the_sender() {
+    let mut room = MemberRoom::with(1, "otto", 0);
+    assert_eq!(room.on(1, say(9, "hi")), [forward(2, "hi")]);
+    room.on(2, delivered(1, vec![frame(1, "otto", "hi", 2)]));
+    let sent_answer = Answer::Sent {
+        message_id: MessageId::parse("m-hi").unwrap(),
+        seq: Seq(1),
+        timestamp: at(2).wall,
+    };
+    assert_eq!(
+        room.on(
+            3,
+            Input::Answered {
+                request: 2,
+                answer: sent_answer.clone()
+            }
+        ),
+        [sent(from("b", 1, 9), 1, "hi", 2)]
+    );
+    // A result that comes twice is no second answer.
+    assert_eq!(
+        room.on(
+            4,
+            Input::Answered {
+                request: 2,
+                answer: sent_answer
+            }
+        ),
+        []
+    );
+}
+
+#[test]
+fn what_was_delivered_before_is_dropped_and_only_the_rest_is_shown() {
+    let mut room = MemberRoom::with(1, "otto", 3);
+    assert_eq!(
+        room.on(1, delivered(1, numbers(2..=5))),
+        [Effect::Deliver(numbers(4..=5))]
+    );
+    assert_eq!(room.on(2, delivered(1, numbers(2..=5))), []);
+}
+
+#[test]
+fn a_hole_is_read_from_the_admin_once_while_more_arrives() {
+    let mut room = MemberRoom::with(1, "otto", 3);
+    assert_eq!(room.on(1, delivered(1, numbers(6..=6))), [read_from(4)]);
+    assert_eq!(room.on(2, delivered(1, numbers(7..=8))), []);
+    assert_eq!(
+        room.on(3, Input::RangeRead(Ok(numbers(4..=6)))),
+        [Effect::Deliver(numbers(4..=6)), read_from(7)]
+    );
+    assert_eq!(
+        room.on(4, Input::RangeRead(Ok(numbers(7..=8)))),
+        [Effect::Deliver(numbers(7..=8))]
+    );
+    assert_eq!(
+        room.on(5, delivered(1, numbers(9..=9))),
+        [Effect::Deliver(numbers(9..=9))]
+    );
+}
+
+#[test]
+fn a_repair_that_fails_or_brings_nothing_is_tried_again() {
+    let mut room = MemberRoom::with(1, "otto", 3);
+    room.on(1, delivered(1, numbers(6..=6)));
+    assert_eq!(room.on(10, Input::RangeRead(Err("timeout".into()))), []);
+    assert_eq!(room.0.next_deadline(), Some(Millis(210)));
+    assert_eq!(room.timeout(210), [read_from(4)]);
+    assert_eq!(room.on(220, Input::RangeRead(Ok(numbers(8..=9)))), []);
+    assert_eq!(room.timeout(420), [read_from(4)]);
+    assert_eq!(
+        room.on(430, Input::RangeRead(Ok(numbers(4..=6)))),
+        [Effect::Deliver(numbers(4..=6))]
+    );
+}
+
+#[test]
+fn a_head_that_is_ahead_shows_that_the_last_message_was_lost() {
+    let mut room = MemberRoom::with(1, "otto", 3);
+    let head = |head| Input::Head {
+        generation: Generation(1),
+        epoch: Epoch(1),
+        head: Seq(head),
+    };
+    assert_eq!(room.on(1, head(3)), []);
+    assert_eq!(room.on(2, head(4)), [read_from(4)]);
+}
+
+#[test]
+fn a_former_tenure_is_not_listened_to() {
+    let mut room = MemberRoom::with(1, "otto", 3);
+    assert_eq!(
+        room.on(1, delivered(2, numbers(4..=4))),
+        [Effect::Deliver(numbers(4..=4))]
+    );
+    assert_eq!(room.on(2, delivered(1, numbers(5..=5))), []);
+    assert_eq!(room.on(2, delivered(1, numbers(9..=9))), []);
+}
+
+#[test]
+fn when_the_admin_is_another_life_forwards_are_unknown_and_seats_are_announced_again() {
+    let mut room = MemberRoom::with(1, "otto", 3);
+    room.on(1, say(9, "hi"));
+    assert_eq!(
+        room.on(2, Input::AdminReset),
+        [refused(9), tell(Upward::Seats(vec![(SessionId(1), user("otto"))]))]
+    );
+    // The message was committed after all, by the former life: it is shown, and the sender is not told twice.
+    assert_eq!(
+        room.on(
+            3,
+            Input::Answered {
+                request: 0,
+                answer: Answer::Joined(joined(&["otto"], 2, 4))
+            }
+        ),
+        [read_from(4)]
+    );
+    assert_eq!(room.on(4, say(10, "ho")), [forward(3, "ho")]);
+}
+
+#[test]
+fn a_forward_without_an_answer_is_reported_after_ten_seconds() {
+    let mut room = MemberRoom::with(1, "otto", 0);
+    room.on(1_000, say(9, "hi"));
+    assert_eq!(room.0.next_deadline(), Some(Millis(11_000)));
+    assert_eq!(room.timeout(10_999), []);
+    assert_eq!(room.timeout(11_000), [refused(9)]);
+}
+
+#[test]
+fn while_the_admin_is_down_sends_and_joins_are_refused_and_members_stay() {
+    let mut room = MemberRoom::with(1, "otto", 0);
+    room.on(1, say(9, "hi"));
+    assert_eq!(room.on(2, Input::AdminFailed), [refused(9)]);
+    assert_eq!(room.on(3, say(10, "ho")), [refused(10)]);
+    assert_eq!(
+        room.on(
+            4,
+            Input::Join {
+                origin: from("b", 2, 1),
+                user: user("vera")
+            }
+        ),
+        [answer(from("b", 2, 1), Answer::JoinRefused(Reject::AdminUnavailable))]
+    );
+    assert_eq!(room.timeout(60_001), []);
+    assert_eq!(room.on(60_001, Input::AdminBack), []);
+    assert_eq!(room.on(60_002, say(11, "hu")), [forward(3, "hu")]);
+}
+
+#[test]
+fn after_a_minute_without_the_admin_members_are_told_that_they_are_out() {
+    let mut room = MemberRoom::with(1, "otto", 0);
+    room.on(2, Input::AdminFailed);
+    assert_eq!(
+        room.timeout(60_002),
+        [
+            announce(event("otto", 0, 60_002, Some(LeaveReason::NodeUnreachable)), None, &[]),
+            unsubscribe(1),
+            Effect::Idle,
+        ]
+    );
+}
+
+#[test]
+fn a_member_that_was_removed_sees_it_and_hears_nothing_more() {
+    let mut room = MemberRoom::with(1, "otto", 0);
+    let gone = event("otto", 1, 5, Some(LeaveReason::Inactivity));
+    assert_eq!(
+        room.on(5, Input::Member(gone.clone())),
+        [announce(gone, None, &[]), unsubscribe(1), Effect::Idle]
+    );
+    assert_eq!(
+        room.on(6, say(9, "hi")),
+        [
+            answer(from("b", 1, 9), Answer::SendRefused(Reject::NotMember)),
+            Effect::Idle
+        ]
+    );
+}
+
+#[test]
+fn a_connection_that_closes_during_its_join_is_taken_back() {
+    let mut room = MemberRoom::new();
+    room.on(
+        0,
+        Input::Join {
+            origin: from("b", 1, 5),
+            user: user("otto"),
+        },
+    );
+    assert_eq!(
+        room.on(1, Input::Closed(SessionId(1))),
+        [
+            tell(Upward::Leave {
+                session: SessionId(1),
+                user: user("otto"),
+                closed: true
+            }),
+            Effect::Idle
+        ]
+    );
+    assert_eq!(
+        room.on(
+            2,
+            Input::Answered {
+                request: 1,
+                answer: Answer::Joined(joined(&["otto"], 1, 0))
+            }
+        ),
+        [Effect::Idle]
+    );
+}

@@ -1,0 +1,406 @@
+//! Numbering: the one place that gives a message its place.
+//!
+//! One append per room is in flight. What arrives meanwhile waits and becomes the next batch, so that the batch grows
+//! with the load and no message waits for a timer. A number belongs to a message from its first append on: an append
+//! whose outcome nobody knows is repeated unchanged, and nothing passes it.
+
+use crate::effect::{Effect, Effects, Origin, Submission};
+use crate::stored::{Append, NewMessage};
+use crate::time::{Millis, Now};
+use chat_protocol::ids::{ClientMsgId, Epoch, MessageId, RoomId, Seq, UserName};
+use chat_protocol::message_frame::Message;
+use chat_protocol::timestamp::Timestamp;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Bounds of a sequencer.
+#[derive(Debug, Clone, Copy)]
+pub struct SequencerLimits {
+    /// Most submissions that wait.
+    pub waiting: usize,
+    /// Most bytes of content that wait.
+    pub waiting_bytes: usize,
+    /// Bytes of content after which a batch is full; it always takes one message.
+    pub batch_bytes: usize,
+    /// Most messages of a batch.
+    pub batch_items: usize,
+    /// Most sendings that are remembered to recognise repeats.
+    pub remembered: usize,
+}
+
+impl Default for SequencerLimits {
+    fn default() -> Self {
+        Self {
+            waiting: 1_024,
+            waiting_bytes: 1 << 20,
+            batch_bytes: 64 << 10,
+            batch_items: 256,
+            remembered: 1_024,
+        }
+    }
+}
+
+/// What became of a submission earlier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// Which message.
+    pub message_id: MessageId,
+    /// Its place.
+    pub seq: Seq,
+    /// When it was accepted.
+    pub timestamp: Timestamp,
+}
+
+/// What to do with a submission.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It waits for its number, or joined an earlier sending that does.
+    Queued,
+    /// It is a repeat of this committed message.
+    Repeat(Placed),
+    /// The queue is full.
+    Full,
+}
+
+/// A batch whose append is in flight.
+#[derive(Debug)]
+pub struct Batch {
+    /// What is written.
+    pub append: Append,
+    /// Whom to answer, per item; several if a sending was repeated meanwhile.
+    pub origins: Vec<Vec<Origin>>,
+    /// Since when nobody knows its outcome.
+    pub unknown_since: Option<Millis>,
+    /// When to try again.
+    pub retry_at: Option<Millis>,
+    retries: u32,
+}
+
+type Key = (UserName, ClientMsgId);
+
+#[derive(Debug)]
+struct Waiting {
+    origins: Vec<Origin>,
+    submission: Submission,
+    accepted: Timestamp,
+}
+
+/// Numbers of one room.
+#[derive(Debug)]
+pub struct Sequencer {
+    room_id: RoomId,
+    limits: SequencerLimits,
+    epoch: Epoch,
+    head: Seq,
+    next_token: u64,
+    in_flight: Option<Batch>,
+    waiting: VecDeque<Waiting>,
+    waiting_bytes: usize,
+    placed: BTreeMap<Key, Placed>,
+    placed_order: VecDeque<Key>,
+}
+
+impl Sequencer {
+    /// A sequencer that has not been told yet where the room stands.
+    #[must_use]
+    pub const fn new(room_id: RoomId, limits: SequencerLimits) -> Self {
+        Self {
+            room_id,
+            limits,
+            epoch: Epoch(0),
+            head: Seq::ZERO,
+            next_token: 1,
+            in_flight: None,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            placed: BTreeMap::new(),
+            placed_order: VecDeque::new(),
+        }
+    }
+
+    /// The last committed number.
+    #[must_use]
+    pub const fn head(&self) -> Seq {
+        self.head
+    }
+
+    /// The tenure under which this sequencer appends.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The batch in flight.
+    #[must_use]
+    pub const fn in_flight(&self) -> Option<&Batch> {
+        self.in_flight.as_ref()
+    }
+
+    /// True if nothing waits and nothing is in flight.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.in_flight.is_none() && self.waiting.is_empty()
+    }
+
+    /// Accepts a submission, or recognises it.
+    pub fn submit(&mut self, now: Now, submission: Submission) -> Admission {
+        if let Some(id) = &submission.client_msg_id {
+            let key = (submission.user.clone(), id.clone());
+            if let Some(placed) = self.placed.get(&key) {
+                return Admission::Repeat(placed.clone());
+            }
+            if self.join_pending(&key, &submission.origin) {
+                return Admission::Queued;
+            }
+        }
+        let bytes = submission.content.len();
+        if self.waiting.len() >= self.limits.waiting
+            || (self.waiting_bytes + bytes > self.limits.waiting_bytes && !self.waiting.is_empty())
+            || self.head.0 + self.waiting.len() as u64 + self.in_flight_len() >= chat_protocol::limits::MAX_SEQ
+        {
+            return Admission::Full;
+        }
+        self.waiting_bytes += bytes;
+        self.waiting.push_back(Waiting {
+            origins: vec![submission.origin.clone()],
+            submission,
+            accepted: now.wall,
+        });
+        Admission::Queued
+    }
+
+    fn in_flight_len(&self) -> u64 {
+        self.in_flight
+            .as_ref()
+            .map_or(0, |batch| batch.append.items.len() as u64)
+    }
+
+    /// A repeat of something that is not committed yet waits for the same outcome.
+    fn join_pending(&mut self, key: &Key, origin: &Origin) -> bool {
+        let in_flight = self.in_flight.iter_mut().flat_map(|batch| {
+            let Batch { append, origins, .. } = batch;
+            append
+                .items
+                .iter()
+                .map(|i| (&i.message.username, i.client_msg_id.as_ref()))
+                .zip(origins)
+        });
+        let waiting = self.waiting.iter_mut().map(|w| {
+            (
+                (&w.submission.user, w.submission.client_msg_id.as_ref()),
+                &mut w.origins,
+            )
+        });
+        for ((user, id), origins) in in_flight.chain(waiting) {
+            if *user == key.0 && id == Some(&key.1) {
+                if !origins.contains(origin) {
+                    origins.push(origin.clone());
+                }
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Starts the next batch if none is in flight and something waits.
+    pub fn start_batch(&mut self, effects: &mut Effects) {
+        if self.in_flight.is_some() || self.waiting.is_empty() {
+            return;
+        }
+        let (mut items, mut origins, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let mut seq = self.head;
+        while let Some(next) = self.waiting.front() {
+            let size = next.submission.content.len();
+            if items.len() == self.limits.batch_items || (!items.is_empty() && bytes + size > self.limits.batch_bytes) {
+                break;
+            }
+            let Some(next) = self.waiting.pop_front() else { break };
+            bytes += size;
+            seq = seq.next();
+            origins.push(next.origins);
+            items.push(NewMessage {
+                message: Message {
+                    message_id: next.submission.message_id,
+                    room_id: self.room_id.clone(),
+                    username: next.submission.user,
+                    content: next.submission.content,
+                    seq,
+                    timestamp: next.accepted,
+                },
+                client_msg_id: next.submission.client_msg_id,
+            });
+        }
+        self.waiting_bytes -= bytes;
+        self.launch(items, origins, effects);
+    }
+
+    fn launch(&mut self, items: Vec<NewMessage>, origins: Vec<Vec<Origin>>, effects: &mut Effects) {
+        let token = self.next_token;
+        self.next_token += 1;
+        let append = Append {
+            room_id: self.room_id.clone(),
+            token,
+            epoch: self.epoch,
+            items: items.into(),
+        };
+        effects.push(Effect::Append(append.clone()));
+        self.in_flight = Some(Batch {
+            append,
+            origins,
+            unknown_since: None,
+            retry_at: None,
+            retries: 0,
+        });
+    }
+
+    /// Takes the batch out if `token` is the one in flight: its outcome is known.
+    pub fn settle(&mut self, token: u64) -> Option<Batch> {
+        if self.in_flight.as_ref().is_some_and(|b| b.append.token == token) {
+            self.in_flight.take()
+        } else {
+            None
+        }
+    }
+
+    /// Puts a batch back whose outcome must be found out some other way.
+    pub fn unsettle(&mut self, batch: Batch) {
+        self.in_flight = Some(batch);
+    }
+
+    /// The items of a settled batch are committed: the head moves, repeats will be recognised.
+    pub fn commit(&mut self, items: &[NewMessage]) {
+        for item in items {
+            self.head = item.message.seq;
+            let Some(id) = &item.client_msg_id else { continue };
+            let key = (item.message.username.clone(), id.clone());
+            let placed = Placed {
+                message_id: item.message.message_id.clone(),
+                seq: item.message.seq,
+                timestamp: item.message.timestamp,
+            };
+            if self.placed.insert(key.clone(), placed).is_none() {
+                self.placed_order.push_back(key);
+            }
+            while self.placed_order.len() > self.limits.remembered {
+                if let Some(oldest) = self.placed_order.pop_front() {
+                    self.placed.remove(&oldest);
+                }
+            }
+        }
+    }
+
+    /// The outcome of the batch in flight is not known. It will be tried again, with growing pauses up to a second.
+    pub fn doubt(&mut self, token: u64, now: Millis) -> bool {
+        let Some(batch) = self.in_flight.as_mut().filter(|b| b.append.token == token) else {
+            return false;
+        };
+        batch.unknown_since.get_or_insert(now);
+        batch.retry_at = Some(now.plus((50 << batch.retries.min(4)).min(1_000)));
+        batch.retries += 1;
+        true
+    }
+
+    /// Repeats the batch in flight if its pause is over. The token stays: any of its outcomes settles it.
+    pub fn retry(&mut self, now: Millis, effects: &mut Effects) {
+        if let Some(batch) = &mut self.in_flight
+            && batch.retry_at.is_some_and(|at| at <= now)
+        {
+            batch.retry_at = None;
+            effects.push(Effect::Append(batch.append.clone()));
+        }
+    }
+
+    /// Whom the batch in flight would answer, if its outcome has been unknown for `patience` milliseconds. They are
+    /// forgotten: the batch stays.
+    pub fn give_up_waiting(&mut self, now: Millis, patience: u64) -> Vec<Origin> {
+        match &mut self.in_flight {
+            Some(batch) if batch.unknown_since.is_some_and(|since| now.since(since) >= patience) => {
+                batch.origins.iter_mut().flat_map(std::mem::take).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// A new tenure began at `head`. A batch in flight whose place is still free is written again under it. True if its
+    /// place is taken: then it stays in flight until its fate is read back.
+    pub fn begin_tenure(&mut self, epoch: Epoch, head: Seq, effects: &mut Effects) -> bool {
+        self.epoch = epoch;
+        let Some(batch) = self.in_flight.take() else {
+            self.head = head;
+            return false;
+        };
+        if head >= batch.append.items[0].message.seq {
+            self.in_flight = Some(batch);
+            return true;
+        }
+        self.head = head;
+        self.relaunch(batch, effects);
+        false
+    }
+
+    /// Writes a batch again that is known not to be committed, renumbered from the head on.
+    pub fn relaunch(&mut self, batch: Batch, effects: &mut Effects) {
+        let mut seq = self.head;
+        let items = batch
+            .append
+            .items
+            .iter()
+            .cloned()
+            .map(|mut item| {
+                seq = seq.next();
+                item.message.seq = seq;
+                item
+            })
+            .collect();
+        self.launch(items, batch.origins, effects);
+    }
+
+    /// Moves the head to where the store says it is.
+    pub fn advance_to(&mut self, head: Seq) {
+        self.head = self.head.max(head);
+    }
+
+    /// Everybody who waits for a number or an outcome; nothing waits any more.
+    pub fn abandon(&mut self) -> Vec<Origin> {
+        self.waiting_bytes = 0;
+        let waiting = std::mem::take(&mut self.waiting).into_iter().flat_map(|w| w.origins);
+        let in_flight = self.in_flight.take().into_iter().flat_map(|b| b.origins).flatten();
+        in_flight.chain(waiting).collect()
+    }
+
+    /// When something is due although nothing arrives.
+    #[must_use]
+    pub fn next_deadline(&self, patience: u64) -> Option<Millis> {
+        let batch = self.in_flight.as_ref()?;
+        let answered = batch.origins.iter().all(Vec::is_empty);
+        let give_up = batch
+            .unknown_since
+            .filter(|_| !answered)
+            .map(|since| since.plus(patience));
+        [batch.retry_at, give_up].into_iter().flatten().min()
+    }
+
+    /// What must hold between head, batch and queue.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub(crate) fn check(&self) {
+        if let Some(batch) = &self.in_flight {
+            assert_eq!(
+                batch.append.items.len(),
+                batch.origins.len(),
+                "each item has its origins"
+            );
+            for pair in batch.append.items.windows(2) {
+                assert_eq!(pair[0].message.seq.next(), pair[1].message.seq, "a batch has no hole");
+            }
+        }
+        let bytes: usize = self.waiting.iter().map(|w| w.submission.content.len()).sum();
+        assert_eq!(bytes, self.waiting_bytes, "waiting bytes are counted");
+        assert!(self.waiting.len() <= self.limits.waiting, "the queue is bounded");
+        assert_eq!(
+            self.placed.len(),
+            self.placed_order.len(),
+            "the memory of repeats is bounded by its order"
+        );
+    }
+}

@@ -1,0 +1,5 @@
+//! A room at its admin node: state, input, and the exact list of effects.
+
+mod coming_and_going;
+mod numbering;
+mod uncertain;
