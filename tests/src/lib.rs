@@ -1,1 +1,202 @@
-//! placeholder
+//! Whole nodes for tests: started in this process on free ports, talked to over real sockets.
+
+use chat_client::{ConnectOptions, RawConnection, RawFrame, request};
+use chat_node::config::Config;
+use chat_node::telemetry::metrics::Metrics;
+use chat_node::{Addresses, Listeners, RunError, Shutdown};
+use chat_protocol::ids::NodeId;
+use serde_json::Value;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// Longest wait for anything in a test. Reaching it is a failure, so it is generous.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running node.
+pub struct TestNode {
+    /// Where it listens.
+    pub addresses: Addresses,
+    /// Stops it.
+    pub shutdown: Shutdown,
+    running: JoinHandle<Result<(), RunError>>,
+}
+
+impl TestNode {
+    /// A node with the memory store and default limits.
+    pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// A node whose configuration was changed first.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::test(NodeId::parse("node1").expect("valid"));
+        change(&mut config);
+        let listeners = Listeners::bind(&config).expect("free ports can be bound");
+        let addresses = listeners.addresses().expect("bound ports have addresses");
+        let shutdown = Shutdown::default();
+        let running = tokio::spawn(chat_node::run(config, listeners, shutdown.clone(), Metrics::new()));
+        Self {
+            addresses,
+            shutdown,
+            running,
+        }
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("ws://{}", self.addresses.websocket)
+    }
+
+    /// A new client.
+    ///
+    /// # Panics
+    /// If the node does not take it.
+    pub async fn client(&self) -> Client {
+        self.client_at("/").await
+    }
+
+    /// A new client on a path.
+    ///
+    /// # Panics
+    /// If the node does not take it.
+    pub async fn client_at(&self, path: &str) -> Client {
+        let url = format!("{}{path}", self.url());
+        Client(
+            RawConnection::connect(&url, &options())
+                .await
+                .expect("the node accepts clients"),
+        )
+    }
+
+    /// Stops the node and waits for its end.
+    ///
+    /// # Errors
+    /// How it ended.
+    ///
+    /// # Panics
+    /// If it does not end.
+    pub async fn stop(self) -> Result<(), RunError> {
+        self.shutdown.request();
+        self.ended().await
+    }
+
+    /// Waits for the end of a node that was told to stop.
+    ///
+    /// # Errors
+    /// How it ended.
+    ///
+    /// # Panics
+    /// If it does not end.
+    pub async fn ended(self) -> Result<(), RunError> {
+        let ended = tokio::time::timeout(PATIENCE, self.running).await;
+        ended
+            .expect("a node that is told to stop ends")
+            .expect("a node does not panic")
+    }
+}
+
+/// Options of a client that pings nobody.
+#[must_use]
+pub fn options() -> ConnectOptions {
+    ConnectOptions {
+        ping_every: None,
+        ..ConnectOptions::default()
+    }
+}
+
+/// A client that looks at every frame.
+pub struct Client(pub RawConnection);
+
+impl Client {
+    /// Sends a text.
+    ///
+    /// # Panics
+    /// If the connection is gone.
+    pub async fn say(&mut self, text: &str) {
+        self.0.queue_text(text.to_owned()).expect("the connection takes a text");
+        self.0.flush().await.expect("the connection is open");
+    }
+
+    /// The next frame as JSON.
+    ///
+    /// # Panics
+    /// If there is none, or it is no JSON.
+    pub async fn next(&mut self) -> Value {
+        match tokio::time::timeout(PATIENCE, self.0.next())
+            .await
+            .expect("a frame comes in time")
+        {
+            RawFrame::Text(text) => serde_json::from_str(text.as_str()).expect("a frame is JSON"),
+            other => panic!("expected a text frame, got {other:?}"),
+        }
+    }
+
+    /// The close code with which the connection ends; frames before it are skipped.
+    ///
+    /// # Panics
+    /// If it does not end.
+    pub async fn close_code(&mut self) -> Option<u16> {
+        loop {
+            match tokio::time::timeout(PATIENCE, self.0.next())
+                .await
+                .expect("the connection ends in time")
+            {
+                RawFrame::Closed(closed) => return closed.code,
+                RawFrame::Text(_) | RawFrame::Binary(_) => {}
+            }
+        }
+    }
+
+    /// Sends a request and takes the next frame as its answer.
+    pub async fn ask(&mut self, text: &str) -> Value {
+        self.say(text).await;
+        self.next().await
+    }
+
+    /// Creates a room and gives its id.
+    ///
+    /// # Panics
+    /// If there is no room.
+    pub async fn create(&mut self, name: &str) -> String {
+        let created = self.ask(&request::create_room(name, "ines", None)).await;
+        assert_eq!(created["type"], "room_created", "{created}");
+        created["data"]["room_id"]
+            .as_str()
+            .expect("a created room has an id")
+            .to_owned()
+    }
+
+    /// Joins a room and gives the answer.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub async fn join(&mut self, room: &str, user: &str) -> Value {
+        let joined = self.ask(&request::join_room(room, user)).await;
+        assert_eq!(joined["type"], "join_room_success", "{joined}");
+        joined
+    }
+
+    /// Sends a message and gives its number, after the message itself and the confirmation came in that order.
+    ///
+    /// # Panics
+    /// If anything else comes.
+    pub async fn send(&mut self, room: &str, user: &str, content: &str) -> u64 {
+        let shown = self.ask(&request::send_message(room, user, content)).await;
+        assert_eq!(
+            (&shown["type"], &shown["data"]["content"]),
+            (&"new_message".into(), &content.into()),
+            "{shown}"
+        );
+        let sent = self.next().await;
+        assert_eq!(sent["type"], "message_sent", "{sent}");
+        assert_eq!(sent["data"]["sequence_number"], shown["data"]["sequence_number"]);
+        assert_eq!(sent["data"]["message_id"], shown["data"]["message_id"]);
+        sent["data"]["sequence_number"]
+            .as_u64()
+            .expect("a message has a number")
+    }
+}

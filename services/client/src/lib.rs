@@ -1,1 +1,26 @@
-//! placeholder
+//! The client side of the classic dialect, shared by the line client, the load tool and the tests.
+//!
+//! * [`Connection`] typed requests with typed answers, and a bounded stream of [`Event`]s; one task per connection;
+//! * [`RawConnection`] frames as they are, without a task, for load and for tests of bad input;
+//! * [`new_message`] reads the one frame that matters without building anything;
+//! * [`policy`] whether and when to come back after a close;
+//! * [`RoomView`] shows each message of a room once, also over a reconnect.
+
+mod answer;
+mod connection;
+mod event;
+mod frame;
+pub mod new_message;
+mod options;
+pub mod policy;
+mod raw;
+pub mod request;
+mod room_view;
+
+pub use answer::{Created, GlobalRooms, Joined, Left, RoomSummary, RoomsList, Sent};
+pub use connection::{Connection, Events, RequestError};
+pub use event::{Closed, Event, MemberChange, NewMessage};
+pub use frame::{Frame, Refusal, decode};
+pub use options::{ConnectError, ConnectOptions};
+pub use raw::{QueueError, RawConnection, RawFrame, Text};
+pub use room_view::{RoomView, Seen};

@@ -1,1 +1,19 @@
-//! The chat server.
+//! The chat server `chat-node`.
+//!
+//! Modules in the order in which a frame meets them: [`http`] accepts, [`session`] reads and writes one connection,
+//! [`rooms`] runs the machines of `chat-engine`, [`store`] makes durable, [`peers`] are the other nodes. [`app`] puts
+//! them together, [`lifecycle`] takes them down.
+
+pub mod app;
+pub mod config;
+pub mod dev;
+pub mod http;
+pub mod lifecycle;
+pub mod peers;
+pub mod rooms;
+pub mod session;
+pub mod store;
+pub mod telemetry;
+
+pub use app::{Addresses, Listeners, RunError, run};
+pub use lifecycle::Shutdown;

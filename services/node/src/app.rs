@@ -1,0 +1,230 @@
+//! A node, built from the bottom up and taken down in reverse.
+
+use crate::config::{Config, StoreKind};
+use crate::http::ops::{OpsRuntime, OpsState, Pulse, Readiness, Stage};
+use crate::http::{self, ClientPort};
+use crate::lifecycle::{self, DrainTimes, Shutdown};
+use crate::peers::Peers;
+use crate::rooms::{Clock, MemberCounts, RoomsHandle, Shared};
+use crate::session::registry::Registry;
+use crate::store::Store;
+use crate::store::memory::MemoryStore;
+use crate::telemetry::metrics::Metrics;
+use chat_protocol::ids::Incarnation;
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio_util::sync::CancellationToken;
+
+/// The bound ports of a node. Binding comes before everything else, so that a port in use is known at once.
+#[derive(Debug)]
+pub struct Listeners {
+    /// Clients.
+    pub websocket: TcpListener,
+    /// Other nodes.
+    pub xmlrpc: TcpListener,
+    /// Operators.
+    pub operations: TcpListener,
+}
+
+/// Where a node listens.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// Clients.
+    pub websocket: SocketAddr,
+    /// Other nodes.
+    pub xmlrpc: SocketAddr,
+    /// Operators.
+    pub operations: SocketAddr,
+}
+
+impl Listeners {
+    /// Binds the three ports of a configuration.
+    ///
+    /// # Errors
+    /// [`RunError::Bind`] names the port.
+    pub fn bind(config: &Config) -> Result<Self, RunError> {
+        let bind = |name: &'static str, listen: &crate::config::Listen| {
+            let failed = |why: io::Error| RunError::Bind {
+                name,
+                at: format!("{}:{}", listen.host, listen.port),
+                why,
+            };
+            let address = (listen.host.as_str(), listen.port)
+                .to_socket_addrs()
+                .map_err(failed)?
+                .next()
+                .ok_or_else(|| failed(io::Error::other("the host has no address")))?;
+            listen_on(address).map_err(failed)
+        };
+        Ok(Self {
+            websocket: bind("clients", &config.websocket)?,
+            xmlrpc: bind("peers", &config.xmlrpc)?,
+            operations: bind("operations", &config.operations)?,
+        })
+    }
+
+    /// Where they are.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn addresses(&self) -> io::Result<Addresses> {
+        Ok(Addresses {
+            websocket: self.websocket.local_addr()?,
+            xmlrpc: self.xmlrpc.local_addr()?,
+            operations: self.operations.local_addr()?,
+        })
+    }
+}
+
+/// Connections that wait to be accepted. The default of 128 is a burst of clients that come back.
+const BACKLOG: i32 = 1_024;
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Why a node did not start or could not go on. Each has the exit status that `main` gives.
+#[derive(Debug)]
+pub enum RunError {
+    /// A port cannot be bound.
+    Bind {
+        /// Which.
+        name: &'static str,
+        /// Where.
+        at: String,
+        /// Why not.
+        why: io::Error,
+    },
+    /// The store cannot be opened: the data directory is not usable.
+    Open(String),
+    /// The store cannot go on; what was acknowledged is safe, nothing more can be.
+    Store(String),
+    /// The system refused something else.
+    System(io::Error),
+}
+
+impl RunError {
+    /// The exit status, in the numbers of `sysexits.h`: 69 unavailable, 71 system error, 74 input/output error, 78
+    /// configuration.
+    #[must_use]
+    pub const fn exit_status(&self) -> u8 {
+        match self {
+            Self::Bind { .. } => 69,
+            Self::Open(_) => 78,
+            Self::Store(_) => 74,
+            Self::System(_) => 71,
+        }
+    }
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind { name, at, why } => write!(f, "cannot listen on {at} for {name}: {why}"),
+            Self::Open(why) => write!(f, "cannot open the store: {why}"),
+            Self::Store(why) => write!(f, "the store failed: {why}"),
+            Self::System(why) => write!(f, "the system refused: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for RunError {}
+
+impl From<io::Error> for RunError {
+    fn from(why: io::Error) -> Self {
+        Self::System(why)
+    }
+}
+
+fn open_store(config: &Config) -> Result<Arc<dyn Store>, RunError> {
+    let unix = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let unix_ms = u64::try_from(unix.as_millis()).unwrap_or(u64::MAX);
+    match config.store {
+        StoreKind::Memory => Ok(Arc::new(MemoryStore::new(Incarnation(unix_ms)))),
+        StoreKind::Local => Err(RunError::Open(
+            "the local store is not there yet; set STORE=memory".into(),
+        )),
+    }
+}
+
+/// Runs one node until `shutdown` asks it to stop, or it cannot go on.
+///
+/// # Errors
+/// [`RunError`]: what made it impossible to start or to go on.
+pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metrics: Metrics) -> Result<(), RunError> {
+    let store = open_store(&config)?;
+    let limits = Arc::new(config.limits.clone());
+    let shared = Arc::new(Shared {
+        me: config.node_id.clone(),
+        address: Arc::from(config.xmlrpc_address.as_str()),
+        limits: Arc::clone(&limits),
+        metrics: metrics.clone(),
+        clock: Clock::default(),
+        counts: MemberCounts::default(),
+    });
+    let (readiness, pulse) = (Arc::new(Readiness::default()), Arc::new(Pulse::default()));
+    let ops_runtime = OpsRuntime::start()?;
+    let ops = OpsState {
+        metrics,
+        readiness: Arc::clone(&readiness),
+        pulse: Arc::clone(&pulse),
+    };
+    let ops = http::ops::spawn(&ops_runtime, listeners.operations, ops)?;
+    let beat = tokio::spawn(async move { pulse.keep_beating().await });
+
+    let (rooms, shards) = RoomsHandle::start(shared, Arc::clone(&store), Peers);
+    let registry = Arc::new(Registry::new(limits.max_connections));
+    let stop_accepting = CancellationToken::new();
+    let port = ClientPort {
+        rooms: rooms.clone(),
+        registry: Arc::clone(&registry),
+        limits: Arc::clone(&limits),
+    };
+    let clients = tokio::net::TcpListener::from_std(listeners.websocket)?;
+    let accepting = tokio::spawn(http::serve_clients(clients, port, stop_accepting.clone()));
+    readiness.advance(Stage::Ready);
+    tracing::info!(node = %config.node_id, "ready");
+
+    let times = DrainTimes {
+        accept: limits.drain_accept,
+        window: limits.drain_window,
+        grace: limits.grace,
+    };
+    let result = tokio::select! {
+        biased;
+        why = store.fatal() => Err(RunError::Store(why)),
+        () = shutdown.forced() => Ok(()),
+        () = async {
+            shutdown.requested().await;
+            tracing::info!(node = %config.node_id, sessions = registry.len(), "stopping");
+            lifecycle::drain(&readiness, &stop_accepting, &registry, times).await;
+        } => Ok(()),
+    };
+    stop_accepting.cancel();
+    accepting.abort();
+    drop(rooms);
+    if result.is_ok() {
+        // What the shards have handed to the store is finished; a stuck disk does not keep the process.
+        drop(tokio::time::timeout(FLUSH_PATIENCE, store.close()).await);
+    }
+    for shard in shards {
+        shard.abort();
+    }
+    beat.abort();
+    ops.stop();
+    ops_runtime.stop();
+    result
+}
+
+/// How long the store may take to finish when the node stops.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(5);

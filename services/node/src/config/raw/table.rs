@@ -1,0 +1,118 @@
+//! The table of settings: everything that can be set, in the order of the help.
+
+use super::Fallback::{Derived, Text};
+use super::{Group, Kind, Setting};
+use chat_protocol::limits::{MAX_MESSAGE_FRAME, MAX_REQUEST_BODY};
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const DAY_MS: u64 = 86_400_000;
+const YEAR_SECONDS: u64 = 31_536_000;
+const PORTS: Kind = Kind::Number(0, 65_535, "port, 0 for a free one");
+
+/// Bytes that one message may need in the body of a peer call, where XML turns one byte into at most five.
+const MESSAGE_IN_XML: u64 = 5 * MAX_MESSAGE_FRAME as u64;
+
+/// Bytes of a peer call around the items that it carries.
+const CALL_OVERHEAD: u64 = 64 << 10;
+
+macro_rules! settings {
+    ($($env:ident: $group:ident, $kind:expr, $default:expr, $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub(in crate::config) static $env: Setting =
+                Setting { env: stringify!($env), group: Group::$group, kind: $kind, default: $default, help: $help };
+        )*
+
+        /// All of them.
+        pub(in crate::config) static SETTINGS: &[&Setting] = &[$(&$env),*];
+    };
+}
+
+settings! {
+    NODE_ID: Addresses, Kind::Text, Derived("the host name"), "Who this node is, over all its lives.";
+    WEBSOCKET_HOST: Addresses, Kind::Text, Text("0.0.0.0"), "Where clients are accepted; empty means everywhere.";
+    WEBSOCKET_PORT: Addresses, PORTS, Text("8080"), "Port for clients.";
+    XMLRPC_HOST: Addresses, Kind::Text, Text("0.0.0.0"), "Where peers are accepted; empty means everywhere.";
+    XMLRPC_PORT: Addresses, PORTS, Text("9090"), "Port for peers.";
+    XMLRPC_ADDRESS: Addresses, Kind::Text, Derived("http://<NODE_ID>:<XMLRPC_PORT>"),
+        "URL under which all peers reach this node; empty tells them to use their own entry.";
+    PEER_NODES: Addresses, Kind::Text, Text(""),
+        "The other nodes: id:http://host:port[/path] or id:host:port, separated by commas.";
+    OPERATIONS_HOST: Addresses, Kind::Text, Text("0.0.0.0"),
+        "Where metrics and probes are served; empty means everywhere.";
+    OPERATIONS_PORT: Addresses, PORTS, Text("9100"), "Port for metrics and probes.";
+
+    NODES: Dev, Kind::Number(1, 10, "nodes"), Text("3"), "How many nodes the cluster has.";
+    BASE_PORT: Dev, Kind::Number(1, 64_505, "port"), Text("8080"),
+        "P: node i accepts clients on P+i, peers on P+1010+i, and serves metrics on P+1020+i.";
+
+    STORE: Storage, Kind::Choice(&["local", "memory"]), Text("local"),
+        "Where messages are kept: on disk, or nowhere.";
+    DATA_DIR: Storage, Kind::Text, Derived("data; for dev a temporary directory"),
+        "Directory of the local store; dev makes one in it for each node.";
+
+    LOG_LEVEL: Logging, Kind::Choice(&["off", "error", "warn", "info", "debug", "trace"]), Text("info"),
+        "How much is logged.";
+    LOG_FORMAT: Logging, Kind::Choice(&["text", "json"]), Text("text"), "For people or for programs.";
+
+    MAX_CONNECTIONS: Clients, Kind::Number(1, 1_000_000, "connections"), Text("10000"), "Most clients at once.";
+    MAX_HANDSHAKES: Clients, Kind::Number(1, 100_000, "connections"), Text("64"),
+        "Most clients that are still opening.";
+    HEADER_TIMEOUT_MS: Clients, Kind::Number(1, DAY_MS, "ms"), Text("10000"),
+        "Longest wait for the head of an HTTP request.";
+    HANDSHAKE_TIMEOUT_MS: Clients, Kind::Number(1, DAY_MS, "ms"), Text("10000"),
+        "Longest time from accept to WebSocket.";
+    OUTBOUND_BYTES: Clients, Kind::Number(1, GIB, "bytes"), Text("262144"),
+        "Most that waits to be sent to one client; an empty queue takes a frame of any size.";
+    INBOUND_FRAMES: Clients, Kind::Number(1, 65_536, "frames"), Text("16"), "Most requests of one client that wait.";
+    INBOUND_BYTES: Clients, Kind::Number(1, GIB, "bytes"), Text("262144"),
+        "Most bytes of requests of one client that wait; an empty queue takes a frame of any size.";
+    SLOW_READER_MS: Clients, Kind::Number(1, DAY_MS, "ms"), Text("30000"),
+        "How long a client may read too slowly before it is closed.";
+    PING_INTERVAL_MS: Clients, Kind::Number(1, DAY_MS, "ms"), Text("20000"),
+        "Silence after which a client is pinged.";
+    PONG_TIMEOUT_MS: Clients, Kind::Number(1, DAY_MS, "ms"), Text("20000"), "Longest wait for the pong.";
+    INACTIVITY_SECONDS: Clients, Kind::Number(0, YEAR_SECONDS, "s, 0 for never"), Text("900"),
+        "Idle time after which a member leaves.";
+    MAX_ROOMS_PER_CONNECTION: Clients, Kind::Number(1, 1_000_000, "rooms"), Text("256"),
+        "Most rooms that one client is in.";
+
+    SHARDS: Rooms, Kind::Number(1, 256, "tasks"), Text("2"), "Tasks that share the rooms.";
+    SHARD_QUEUE: Rooms, Kind::Number(1, 1 << 20, "inputs"), Text("4096"), "Most inputs that wait for one of them.";
+    ROOM_PENDING_SENDS: Rooms, Kind::Number(1, 1 << 20, "messages"), Text("1024"),
+        "Most messages of a room that wait for the store.";
+    ROOM_PENDING_BYTES: Rooms, Kind::Number(MAX_MESSAGE_FRAME as u64, GIB, "bytes"), Text("1048576"),
+        "Most bytes of them.";
+    BATCH_BYTES: Rooms, Kind::Number(MAX_MESSAGE_FRAME as u64, GIB, "bytes"), Text("65536"),
+        "Most of a room that is stored at once.";
+    BACKLOG_BYTES: Rooms, Kind::Number(MAX_MESSAGE_FRAME as u64, GIB, "bytes"), Text("1048576"),
+        "Newest frames of a room that stay in memory.";
+    MAX_ROOM_MACHINES: Rooms, Kind::Number(1, 100_000_000, "rooms"), Text("100000"),
+        "Most rooms in memory; idle ones make way.";
+
+    LINK_QUEUE_BYTES: Peers, Kind::Number(MIB, 64 * GIB, "bytes"), Text("8388608"), "Most that waits for one peer.";
+    EXCHANGE_BYTES: Peers, Kind::Number(MESSAGE_IN_XML, MAX_REQUEST_BODY as u64 - CALL_OVERHEAD,
+        "bytes"), Text("524288"),
+        "Most items of one call to a peer, as they stand in its body.";
+    PEER_CONNECTIONS: Peers, Kind::Number(1, 1_000_000, "connections"), Text("256"),
+        "Most connections of peers at once.";
+    PEER_CONNECT_TIMEOUT_MS: Peers, Kind::Number(1, DAY_MS, "ms"), Text("1000"),
+        "Longest wait for a connection to a peer.";
+    PEER_CALL_TIMEOUT_MS: Peers, Kind::Number(1, DAY_MS, "ms"), Text("3000"),
+        "Longest wait for the answer of a peer.";
+    HEARTBEAT_INTERVAL_MS: Peers, Kind::Number(1, DAY_MS, "ms"), Text("1000"),
+        "How often a peer is asked whether it lives.";
+    HEARTBEAT_FAILED_MS: Peers, Kind::Number(1, DAY_MS, "ms"), Text("3000"), "Silence after which a peer has failed.";
+    UNKNOWN_AFTER_MS: Peers, Kind::Number(1, DAY_MS, "ms"), Text("10000"),
+        "When a sender is told that the fate of a message is unknown.";
+    SEAT_GRACE_MS: Peers, Kind::Number(0, DAY_MS, "ms"), Text("10000"),
+        "How long a lost member's seat is kept for its return.";
+    CLASSIC_UNREACHABLE_MS: Peers, Kind::Number(0, DAY_MS, "ms"), Text("60000"),
+        "When classic clients are told that the node of their room is gone.";
+
+    DRAIN_ACCEPT_MS: Stopping, Kind::Number(0, DAY_MS, "ms"), Text("0"),
+        "How long a stopping node still accepts clients.";
+    DRAIN_WINDOW_MS: Stopping, Kind::Number(0, DAY_MS, "ms"), Text("5000"), "Over how long it then closes them.";
+    GRACE_MS: Stopping, Kind::Number(1, DAY_MS, "ms"), Text("30000"), "When it ends, finished or not.";
+}

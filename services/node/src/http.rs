@@ -1,0 +1,95 @@
+//! Everything that speaks HTTP.
+//!
+//! Clients come through our own accept loop: it bounds connections, gives each a time for its head and its handshake,
+//! and hands the byte stream to warp's filters, which know only about requests.
+
+pub mod ops;
+pub mod websocket;
+
+use crate::config::Limits;
+use crate::rooms::RoomsHandle;
+use crate::session::registry::Registry;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+/// Wait after a failed accept: out of file descriptors is not over at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Bytes of a request head that are buffered at first; the smallest that hyper takes.
+const HEAD_BUFFER: usize = 8_192;
+
+/// What a connection of a client needs.
+#[derive(Debug, Clone)]
+pub struct ClientPort {
+    /// Where its requests go.
+    pub rooms: RoomsHandle,
+    /// Where it is counted.
+    pub registry: Arc<Registry>,
+    /// Bounds.
+    pub limits: Arc<Limits>,
+}
+
+/// Accepts clients until `stop`. Connections that are open then live on.
+pub async fn serve_clients(listener: TcpListener, port: ClientPort, stop: CancellationToken) {
+    let handshakes = Arc::new(Semaphore::new(port.limits.max_handshakes));
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let metrics = port.rooms.metrics();
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(why) => {
+                tracing::warn!(%why, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        if port.registry.len() >= port.limits.max_connections {
+            // Closing at once is the cheapest refusal; a client that is told to wait would hold a descriptor.
+            metrics.connections_refused.connections.inc();
+            continue;
+        }
+        // No more handshakes than the bound are in progress; further connections wait in the kernel's backlog.
+        let permit = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            permit = Arc::clone(&handshakes).acquire_owned() => permit,
+        };
+        let port = port.clone();
+        tokio::spawn(async move {
+            // Never closed, so there always is one.
+            let _permit = permit.ok();
+            let refused = port.rooms.metrics().connections_refused.clone();
+            let patience = port.limits.handshake_timeout;
+            if tokio::time::timeout(patience, handshake(stream, port)).await.is_err() {
+                refused.timeout.inc();
+            }
+        });
+    }
+}
+
+/// Reads one HTTP request and answers it. A WebSocket goes on in a task of its own.
+async fn handshake(stream: TcpStream, port: ClientPort) {
+    // A frame that waits for the next one to fill a packet is a frame that is late.
+    drop(stream.set_nodelay(true));
+    let header_timeout = port.limits.header_timeout;
+    let service = warp::service(websocket::filter(port));
+    // An error here is the client's: it went away or did not speak HTTP.
+    drop(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(header_timeout)
+            .max_buf_size(HEAD_BUFFER)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+            .with_upgrades()
+            .await,
+    );
+}

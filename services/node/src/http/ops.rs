@@ -1,0 +1,167 @@
+//! The operations port: `/metrics`, `/live`, `/ready`, `/startup`.
+//!
+//! It runs on a thread of its own ([`OpsRuntime`]), so that it answers while the main runtime is too busy to, and can
+//! say so: `/live` looks at a pulse that only the main runtime keeps beating.
+
+mod probes;
+mod runtime;
+#[cfg(test)]
+mod tests;
+
+pub use probes::{Pulse, Readiness, Stage};
+pub use runtime::OpsRuntime;
+
+use crate::telemetry::metrics::Metrics;
+use http::{Response, StatusCode, header};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+
+/// Most connections at once. A probe or a scrape takes milliseconds; further ones wait to be accepted.
+const MAX_CONNECTIONS: usize = 64;
+
+/// Longest life of a connection. Each carries one request, so nobody can hold one of the places for longer.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Wait after a failed accept: out of file descriptors is not over at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the port tells about. Clones share it.
+#[derive(Debug, Clone)]
+pub struct OpsState {
+    /// For `/metrics`.
+    pub metrics: Metrics,
+    /// For `/ready` and `/startup`.
+    pub readiness: Arc<Readiness>,
+    /// For `/live`.
+    pub pulse: Arc<Pulse>,
+}
+
+/// A served operations port. It is served until [`OpsHandle::stop`], or until its runtime stops.
+#[derive(Debug)]
+pub struct OpsHandle {
+    address: SocketAddr,
+    task: AbortHandle,
+}
+
+impl OpsHandle {
+    /// Where the port is.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Closes the port and its connections, without waiting for either.
+    pub fn stop(&self) {
+        self.task.abort();
+    }
+}
+
+/// Serves `state` on `listener`.
+///
+/// # Errors
+/// The listener cannot be used by the runtime.
+pub fn spawn(runtime: &OpsRuntime, listener: std::net::TcpListener, state: OpsState) -> io::Result<OpsHandle> {
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let listener = {
+        let _inside = runtime.handle().enter();
+        TcpListener::from_std(listener)?
+    };
+    let task = runtime.handle().spawn(accept(listener, routes(state))).abort_handle();
+    Ok(OpsHandle { address, task })
+}
+
+/// Accepts for ever. The connections are tasks of its own: they end with it.
+async fn accept(listener: TcpListener, routes: BoxedFilter<(Response<String>,)>) {
+    let mut connections = tokio::task::JoinSet::new();
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let place = Arc::clone(&places).acquire_owned().await;
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let routes = routes.clone();
+                connections.spawn(async move {
+                    let _place = place;
+                    serve(stream, routes).await;
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the operations port cannot accept");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn serve(stream: TcpStream, routes: BoxedFilter<(Response<String>,)>) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(CONNECTION_TIMEOUT)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(warp::service(routes)));
+    match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a connection to the operations port broke"),
+        Err(_) => tracing::debug!("a connection to the operations port took too long"),
+    }
+}
+
+fn routes(state: OpsState) -> BoxedFilter<(Response<String>,)> {
+    let OpsState {
+        metrics,
+        readiness,
+        pulse,
+    } = state;
+    let ready = Arc::clone(&readiness);
+    let metrics = warp::path!("metrics").map(move || answer_metrics(&metrics));
+    let live = warp::path!("live").map(move || match pulse.check() {
+        Ok(()) => plain(StatusCode::OK, "live\n".into()),
+        Err(silence) => {
+            let text = format!("the main runtime has been silent for {} ms\n", silence.as_millis());
+            plain(StatusCode::SERVICE_UNAVAILABLE, text)
+        }
+    });
+    let ready = warp::path!("ready").map(move || match ready.stage() {
+        Stage::Ready => plain(StatusCode::OK, "ready\n".into()),
+        Stage::Starting => plain(StatusCode::SERVICE_UNAVAILABLE, "starting\n".into()),
+        Stage::Stopping => plain(StatusCode::SERVICE_UNAVAILABLE, "stopping\n".into()),
+    });
+    let startup = warp::path!("startup").map(move || match readiness.stage() {
+        Stage::Starting => plain(StatusCode::SERVICE_UNAVAILABLE, "starting\n".into()),
+        Stage::Ready | Stage::Stopping => plain(StatusCode::OK, "started\n".into()),
+    });
+    warp::get()
+        .and(metrics.or(live).unify().or(ready).unify().or(startup).unify())
+        .boxed()
+}
+
+fn answer_metrics(metrics: &Metrics) -> Response<String> {
+    match metrics.text() {
+        Ok(text) => answer(StatusCode::OK, prometheus::TEXT_FORMAT, text),
+        Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+    }
+}
+
+fn plain(status: StatusCode, text: String) -> Response<String> {
+    answer(status, "text/plain; charset=utf-8", text)
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: String) -> Response<String> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
+    response
+}

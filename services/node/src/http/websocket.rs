@@ -1,0 +1,97 @@
+//! From an HTTP request to a WebSocket: any path upgrades, anything else is told so (426).
+
+use super::ClientPort;
+use crate::session::io::SessionIo;
+use crate::session::outbound::Outbound;
+use crate::session::{Session, actor};
+use chat_protocol::limits::MAX_INBOUND_FRAME;
+use http::{Response, StatusCode, header};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use warp::Filter;
+use warp::filters::BoxedFilter;
+
+/// Bytes read at once from an idle connection; what a long message needs more is allocated while it arrives.
+const READ_BUFFER: usize = 4 << 10;
+
+/// The filter tree of the client port.
+pub fn filter(port: ClientPort) -> BoxedFilter<(Response<String>,)> {
+    let upgrade = warp::get()
+        .and(warp::header::exact_ignore_case("upgrade", "websocket"))
+        .and(warp::header::exact("sec-websocket-version", "13"))
+        .and(warp::header::<String>("sec-websocket-key"))
+        .and(warp::ext::get::<OnUpgrade>())
+        .map(move |key: String, upgrade: OnUpgrade| {
+            tokio::spawn(run(upgrade, port.clone()));
+            switching_protocols(&key)
+        });
+    let other = warp::any().map(|| {
+        let mut response = Response::new("This port speaks WebSocket only.\n".to_owned());
+        *response.status_mut() = StatusCode::UPGRADE_REQUIRED;
+        let headers = response.headers_mut();
+        headers.insert(header::UPGRADE, header::HeaderValue::from_static("websocket"));
+        headers.insert(header::CONNECTION, header::HeaderValue::from_static("upgrade, close"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            header::HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
+        response
+    });
+    upgrade.or(other).unify().boxed()
+}
+
+fn switching_protocols(key: &str) -> Response<String> {
+    let mut response = Response::new(String::new());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, header::HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, header::HeaderValue::from_static("websocket"));
+    let accept = derive_accept_key(key.as_bytes());
+    // Base64, so always a valid header value.
+    if let Ok(accept) = header::HeaderValue::from_str(&accept) {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    response
+}
+
+/// Serves a connection from its upgrade to its end.
+async fn run(upgrade: OnUpgrade, port: ClientPort) {
+    let metrics = port.rooms.metrics();
+    let Ok(upgraded) = upgrade.await else {
+        metrics.connections_refused.invalid.inc();
+        return;
+    };
+    // The accept loop serves nothing but TCP, so this is what is inside.
+    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+        metrics.connections_refused.invalid.inc();
+        return;
+    };
+    let outbound = Outbound::new(Arc::new(parts.io.into_inner()), port.limits.outbound_bytes);
+    let session = Arc::new(Session::new(port.registry.next_id(), outbound));
+    if !port.registry.add(&session) {
+        metrics.connections_refused.connections.inc();
+        return;
+    }
+    metrics.connections.inc();
+    metrics.connections_total.inc();
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .max_message_size(Some(MAX_INBOUND_FRAME))
+        .max_frame_size(Some(MAX_INBOUND_FRAME));
+    let io = SessionIo(Arc::clone(&session));
+    let socket = WebSocketStream::from_partially_read(io, parts.read_buf.to_vec(), Role::Server, Some(config)).await;
+    actor::run(
+        Arc::clone(&session),
+        port.rooms.clone(),
+        Arc::clone(&port.limits),
+        socket,
+    )
+    .await;
+    port.registry.remove(session.id);
+    port.rooms.metrics().connections.dec();
+}

@@ -1,0 +1,84 @@
+//! The stages of stopping: announced, closed to newcomers, emptied, flushed.
+
+use crate::http::ops::{Readiness, Stage};
+use crate::session::registry::Registry;
+use chat_protocol::close::CloseReason;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How a node is told to stop. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Shutdown {
+    soft: CancellationToken,
+    hard: CancellationToken,
+}
+
+impl Shutdown {
+    /// Stop in stages: sessions are closed, everything accepted is finished.
+    pub fn request(&self) {
+        self.soft.cancel();
+    }
+
+    /// Stop at once. What is committed stays committed; nothing else is waited for.
+    pub fn force(&self) {
+        self.soft.cancel();
+        self.hard.cancel();
+    }
+
+    /// Waits until a stop was asked for. Cancel safe.
+    pub async fn requested(&self) {
+        self.soft.cancelled().await;
+    }
+
+    /// Waits until an immediate stop was asked for. Cancel safe.
+    pub async fn forced(&self) {
+        self.hard.cancelled().await;
+    }
+}
+
+/// How long each stage of a stop may take.
+#[derive(Debug, Clone, Copy)]
+pub struct DrainTimes {
+    /// Still accepting, while `/ready` fails already.
+    pub accept: Duration,
+    /// Closing the sessions, spread evenly.
+    pub window: Duration,
+    /// All of it.
+    pub grace: Duration,
+}
+
+/// Goes through the stages; returns when no session is left or the grace is over.
+pub async fn drain(readiness: &Readiness, stop_accepting: &CancellationToken, registry: &Registry, times: DrainTimes) {
+    readiness.advance(Stage::Stopping);
+    let stages = async {
+        if !registry.is_empty() {
+            tokio::time::sleep(times.accept).await;
+        }
+        stop_accepting.cancel();
+        close_all(registry, times.window).await;
+        registry.emptied().await;
+    };
+    if tokio::time::timeout(times.grace, stages).await.is_err() {
+        tracing::warn!(sessions = registry.len(), "the grace period is over, sessions are cut");
+    }
+    stop_accepting.cancel();
+}
+
+/// Closes every session with 1012, spread over `window` so that the clients do not come back all at once elsewhere.
+async fn close_all(registry: &Registry, window: Duration) {
+    let sessions = registry.all();
+    let count = u32::try_from(sessions.len()).unwrap_or(u32::MAX).max(1);
+    // A handful of sessions need no spreading.
+    let pause = if count > 16 { window / count } else { Duration::ZERO };
+    let start = tokio::time::Instant::now();
+    for (i, session) in (0_u32..).zip(sessions) {
+        tokio::time::sleep_until(start + pause * i).await;
+        session.outbound.close(CloseReason::Restart);
+        session.wake();
+    }
+    // Whoever was let in while the others were closed.
+    for session in registry.all() {
+        session.outbound.close(CloseReason::Restart);
+        session.wake();
+    }
+}

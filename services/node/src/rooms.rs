@@ -1,0 +1,281 @@
+//! All rooms that this node serves, behind one handle.
+//!
+//! A few shards own the machines; a room always belongs to the same shard, so nothing about a room is ever locked. What
+//! is not about one room (lists, creation) is answered by [`lists`] on tasks of its own.
+
+pub mod lists;
+mod perform;
+mod shard;
+
+use crate::config::Limits;
+use crate::peers::Peers;
+use crate::session::Session;
+use crate::store::Store;
+use crate::telemetry::metrics::Metrics;
+use chat_engine::room::RoomLimits;
+use chat_engine::room::sequencer::SequencerLimits;
+use chat_engine::time::{Millis, Now};
+use chat_protocol::ids::{NodeId, RoomId, SessionId, UserName};
+use chat_protocol::timestamp::Timestamp;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// What a connection asks of a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// Let me in.
+    Join {
+        /// Under which name.
+        user: UserName,
+    },
+    /// Let me out.
+    Leave {
+        /// Under which name.
+        user: UserName,
+    },
+    /// Say this.
+    Send {
+        /// Under which name.
+        user: UserName,
+        /// What.
+        content: Arc<str>,
+    },
+}
+
+/// What can reach a shard from outside.
+#[derive(Debug)]
+pub enum ShardInput {
+    /// A connection asks something of a room.
+    Request {
+        /// Who asks.
+        session: Arc<Session>,
+        /// Of which room.
+        room: RoomId,
+        /// What.
+        request: Request,
+    },
+    /// A connection that was, or might be, in a room is gone.
+    Closed {
+        /// Which connection.
+        session: SessionId,
+        /// Which room.
+        room: RoomId,
+    },
+}
+
+/// The clocks of a node: one that never goes back, one for people.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    origin: Instant,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self { origin: Instant::now() }
+    }
+}
+
+impl Clock {
+    /// Both clocks now.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        let wall = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        Now {
+            mono: self.mono(),
+            wall: Timestamp(i64::try_from(wall.as_micros()).unwrap_or(i64::MAX)),
+        }
+    }
+
+    /// The one that never goes back.
+    #[must_use]
+    pub fn mono(&self) -> Millis {
+        Millis(u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// The instant at which [`Self::mono`] will say `at`.
+    fn instant(&self, at: Millis) -> Instant {
+        self.origin + Duration::from_millis(at.0)
+    }
+}
+
+/// How many members each active room has, for lists. Rooms that are not here have none.
+#[derive(Debug, Default)]
+pub struct MemberCounts(Mutex<HashMap<RoomId, u32>>);
+
+impl MemberCounts {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<RoomId, u32>> {
+        // A map is whole between two of its calls.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, room: &RoomId, count: u32) {
+        let mut counts = self.lock();
+        if count == 0 {
+            counts.remove(room);
+        } else {
+            counts.insert(room.clone(), count);
+        }
+    }
+
+    /// Members of a room that this node administers.
+    #[must_use]
+    pub fn get(&self, room: &RoomId) -> u32 {
+        self.lock().get(room).copied().unwrap_or(0)
+    }
+}
+
+/// What all shards, lists and peers of a node share.
+#[derive(Debug)]
+pub struct Shared {
+    /// This node.
+    pub me: NodeId,
+    /// What peers are told as this node's address.
+    pub address: Arc<str>,
+    /// Bounds.
+    pub limits: Arc<Limits>,
+    /// Numbers for people.
+    pub metrics: Metrics,
+    /// Time.
+    pub clock: Clock,
+    /// Members of active rooms.
+    pub counts: MemberCounts,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    store: Arc<dyn Store>,
+    peers: Peers,
+    shards: Vec<mpsc::Sender<ShardInput>>,
+    hasher: BuildHasherDefault<DefaultHasher>,
+}
+
+/// The way into the rooms. Clones share everything.
+#[derive(Clone)]
+pub struct RoomsHandle(Arc<Inner>);
+
+impl std::fmt::Debug for RoomsHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RoomsHandle")
+            .field("shards", &self.0.shards.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl RoomsHandle {
+    /// Starts the shards. They end when every handle is gone.
+    #[must_use]
+    pub fn start(shared: Arc<Shared>, store: Arc<dyn Store>, peers: Peers) -> (Self, Vec<JoinHandle<()>>) {
+        let mut shards = Vec::new();
+        let mut tasks = Vec::new();
+        for _ in 0..shared.limits.shards {
+            let (inputs, receiver) = mpsc::channel(shared.limits.shard_queue);
+            let shard = shard::Shard::new(Arc::clone(&shared), Arc::clone(&store), peers.clone());
+            tasks.push(tokio::spawn(shard.run(receiver)));
+            shards.push(inputs);
+        }
+        let hasher = BuildHasherDefault::default();
+        (
+            Self(Arc::new(Inner {
+                shared,
+                store,
+                peers,
+                shards,
+                hasher,
+            })),
+            tasks,
+        )
+    }
+
+    /// Bounds.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.0.shared.limits
+    }
+
+    /// Numbers for people.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.shared.metrics
+    }
+
+    /// What all parts of the node share.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.0.store
+    }
+
+    /// The other nodes.
+    #[must_use]
+    pub fn peers(&self) -> &Peers {
+        &self.0.peers
+    }
+
+    fn index_of(&self, room: &RoomId) -> usize {
+        let count = self.0.shards.len() as u64;
+        usize::try_from(self.0.hasher.hash_one(room) % count).unwrap_or(0)
+    }
+
+    /// Asks something of a room for a connection. Waits only for room in the shard's queue.
+    pub async fn request(&self, session: &Arc<Session>, room: RoomId, request: Request) {
+        let shard = self.index_of(&room);
+        self.send(
+            shard,
+            ShardInput::Request {
+                session: Arc::clone(session),
+                room,
+                request,
+            },
+        )
+        .await;
+    }
+
+    /// Says that a connection is gone from a room.
+    pub async fn closed(&self, session: &Session, room: RoomId) {
+        let shard = self.index_of(&room);
+        self.send(
+            shard,
+            ShardInput::Closed {
+                session: session.id,
+                room,
+            },
+        )
+        .await;
+    }
+
+    async fn send(&self, shard: usize, input: ShardInput) {
+        // A shard that is gone belongs to a node that is stopping: its connections are being closed.
+        drop(self.0.shards[shard].send(input).await);
+    }
+}
+
+/// The bounds of the engine, from the configuration.
+#[must_use]
+pub fn room_limits(limits: &Limits) -> RoomLimits {
+    let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+    RoomLimits {
+        sequencer: SequencerLimits {
+            waiting: limits.room_pending_sends,
+            waiting_bytes: limits.room_pending_bytes,
+            batch_bytes: limits.batch_bytes,
+            ..SequencerLimits::default()
+        },
+        backlog_bytes: limits.backlog_bytes,
+        inactivity: millis(limits.inactivity),
+        unknown_after: millis(limits.unknown_after),
+        seat_grace: millis(limits.seat_grace),
+        unreachable_after: millis(limits.classic_unreachable),
+        ..RoomLimits::default()
+    }
+}

@@ -1,0 +1,338 @@
+//! The one place that turns effects into bytes, appends and calls.
+
+use super::Request;
+use super::shard::{Asking, Completion, Entry, Machine, Outside, Subscriber};
+use crate::session::Session;
+use chat_engine::effect::{Answer, Effect, Origin, Upward};
+use chat_engine::room::{self, follower};
+use chat_protocol::codec;
+use chat_protocol::ids::{NodeId, RoomId, Seq, SessionId};
+use chat_protocol::message_frame::MessageFrame;
+use chat_protocol::reject::Reject;
+use chat_protocol::server_frame::{MemberEvent, ServerFrame};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Most messages of a page.
+const PAGE_MESSAGES: usize = 500;
+/// Most bytes of a page, about.
+const PAGE_BYTES: usize = 64 << 10;
+/// Wait before a page that could not be read is asked for again.
+const PAGE_PAUSE: Duration = Duration::from_millis(200);
+
+impl Outside {
+    /// Does one thing that a machine asked for. What comes back at once is added to `follow_ups`.
+    pub(super) fn perform(
+        &mut self,
+        room: &RoomId,
+        entry: &mut Entry,
+        effect: Effect,
+        follow_ups: &mut VecDeque<Completion>,
+    ) {
+        match effect {
+            Effect::Append(append) => {
+                self.shared
+                    .metrics
+                    .sequence_numbers_assigned
+                    .inc_by(append.items.len() as u64);
+                self.appends.push(append);
+            }
+            Effect::Deliver(frames) => self.deliver(entry, &frames, follow_ups),
+            Effect::Relay {
+                nodes,
+                generation,
+                epoch,
+                frames,
+            } => {
+                for node in nodes {
+                    self.peers.relay(&node, room, generation, epoch, frames.clone());
+                }
+            }
+            Effect::Answer { to, answer } => self.answer(room, entry, to, answer),
+            Effect::Announce { event, except, nodes } => self.announce(room, entry, &event, except, &nodes),
+            // The answer to the join, which stands before, made the entry.
+            Effect::Subscribe { session, shift } => {
+                if let Some(subscriber) = entry.subscribers.get_mut(&session) {
+                    (subscriber.shift, subscriber.live) = (shift, false);
+                }
+            }
+            Effect::GoLive { session } => {
+                if let Some(subscriber) = entry.subscribers.get_mut(&session) {
+                    subscriber.live = true;
+                }
+            }
+            Effect::Unsubscribe { session } => {
+                if let Some(subscriber) = entry.subscribers.remove(&session) {
+                    subscriber.session.stand(room);
+                }
+            }
+            Effect::SendPage { session, from, to } => self.page(room, entry, session, from, to, follow_ups),
+            Effect::Claim => {
+                let claim = self.store.claim(room.clone());
+                self.complete(room, async move {
+                    Completion::Admin(room::Input::Claimed(claim.await.map_err(|why| why.to_string())))
+                });
+            }
+            Effect::Reread { from, limit } => {
+                let read = self.store.read(room.clone(), from, limit, usize::MAX);
+                self.complete(room, async move {
+                    Completion::Admin(room::Input::Reread(read.await.map_err(|why| why.to_string())))
+                });
+            }
+            Effect::TellHead {
+                nodes,
+                generation,
+                epoch,
+                head,
+            } => {
+                for node in nodes {
+                    self.peers.tell_head(&node, room, generation, epoch, head);
+                }
+            }
+            Effect::Tell { node, item } => self.tell(room, &node, item),
+            Effect::ReadRange { node, from } => {
+                let (peers, of) = (self.peers.clone(), room.clone());
+                self.complete(room, async move {
+                    let range = peers.read_range(&node, &of, from, PAGE_MESSAGES).await;
+                    Completion::Member(follower::Input::RangeRead(range))
+                });
+            }
+            Effect::Idle => entry.idle = true,
+        }
+    }
+
+    /// Runs `work` on a task of its own; its result comes back to the room.
+    fn complete(&self, room: &RoomId, work: impl Future<Output = Completion> + Send + 'static) {
+        let (room, completions) = (room.clone(), self.completions.clone());
+        tokio::spawn(async move {
+            let completion = work.await;
+            drop(completions.send((room, completion)));
+        });
+    }
+
+    /// Queues bytes for a connection; it is flushed at the end of the turn.
+    fn push(&mut self, session: &Arc<Session>, bytes: bytes::Bytes) {
+        if session.outbound.push(bytes) {
+            self.dirty.push(Arc::clone(session));
+        }
+    }
+
+    // === deliveries
+
+    /// A delivery that does not fit makes its connection a reader of history; nobody else notices.
+    fn deliver(&mut self, entry: &mut Entry, frames: &[MessageFrame], follow_ups: &mut VecDeque<Completion>) {
+        let mut lagging = Vec::new();
+        let mut delivered = 0;
+        for (id, subscriber) in entry.subscribers.iter_mut().filter(|(_, s)| s.live) {
+            for frame in frames {
+                if !subscriber.session.outbound.has_room(frame.len()) {
+                    subscriber.live = false;
+                    lagging.push((*id, frame.seq()));
+                    break;
+                }
+                delivered += 1;
+                if subscriber.session.outbound.push(frame.bytes(subscriber.shift)) {
+                    self.dirty.push(Arc::clone(&subscriber.session));
+                }
+            }
+        }
+        self.shared.metrics.messages_delivered.inc_by(delivered);
+        follow_ups.extend(lagging.into_iter().map(|(session, next)| entry.lagged(session, next)));
+    }
+
+    fn page(
+        &mut self,
+        room: &RoomId,
+        entry: &mut Entry,
+        session: SessionId,
+        from: Seq,
+        to: Seq,
+        follow_ups: &mut VecDeque<Completion>,
+    ) {
+        let Some(subscriber) = entry.subscribers.get(&session) else {
+            return;
+        };
+        if !subscriber.session.outbound.has_room(1) {
+            // One write may make room; otherwise the page waits until the client has taken half of what waits.
+            subscriber.session.outbound.flush();
+            let (completions, room) = (self.completions.clone(), room.clone());
+            subscriber.session.outbound.when_drained(Box::new(move || {
+                drop(completions.send((room, Completion::Drained { session, from, to })));
+            }));
+            subscriber.session.wake();
+            return;
+        }
+        let backlog = match &entry.machine {
+            Machine::Admin(machine) => machine.backlog(),
+            Machine::Member(machine) => machine.backlog(),
+        };
+        if let Some(frames) = backlog.page(from, to, PAGE_BYTES) {
+            follow_ups.push_back(self.send_page(entry, session, from, Ok(frames)));
+            return;
+        }
+        let limit = usize::try_from(to.0 - from.0 + 1)
+            .unwrap_or(PAGE_MESSAGES)
+            .min(PAGE_MESSAGES);
+        match &entry.machine {
+            Machine::Admin(_) => {
+                let read = self.store.read(room.clone(), from, limit, PAGE_BYTES);
+                self.complete(room, async move {
+                    let frames = match read.await {
+                        Ok(messages) => Ok(messages.iter().map(MessageFrame::encode).collect()),
+                        Err(why) => Err(why.to_string()),
+                    };
+                    page_of(session, from, frames).await
+                });
+            }
+            Machine::Member(machine) => {
+                let (peers, node, of) = (self.peers.clone(), machine.admin().clone(), room.clone());
+                self.complete(room, async move {
+                    page_of(session, from, peers.read_range(&node, &of, from, limit).await).await
+                });
+            }
+        }
+    }
+
+    /// Queues a page for its connection and says how far it went. Frames beyond what is committed never come here: the
+    /// store and the admin node give out committed messages only.
+    pub(super) fn send_page(
+        &mut self,
+        entry: &Entry,
+        session: SessionId,
+        from: Seq,
+        frames: Result<Vec<MessageFrame>, String>,
+    ) -> Completion {
+        let (Some(subscriber), Ok(frames)) = (entry.subscribers.get(&session), frames) else {
+            return entry.page_failed(session, from);
+        };
+        let mut next = from;
+        for frame in frames.iter().skip_while(|f| f.seq() < from) {
+            if frame.seq() != next {
+                break;
+            }
+            next = next.next();
+            if subscriber.session.outbound.push(frame.bytes(subscriber.shift)) {
+                self.dirty.push(Arc::clone(&subscriber.session));
+            }
+        }
+        self.shared.metrics.messages_delivered.inc_by(next.0 - from.0);
+        entry.page_sent(session, from, next)
+    }
+
+    // === answers and events
+
+    fn answer(&mut self, room: &RoomId, entry: &mut Entry, to: Origin, answer: Answer) {
+        if to.node != self.shared.me {
+            self.peers.answer(&to.node, room, to.request, answer);
+            return;
+        }
+        // A connection that is gone needs no answer.
+        let Some(Asking { session, user }) = entry.asking.remove(&to.session) else {
+            return;
+        };
+        let frame = match answer {
+            Answer::Joined(joined) => {
+                session.sit(room.clone(), user);
+                let subscriber = Subscriber {
+                    session: Arc::clone(&session),
+                    shift: 0,
+                    live: false,
+                };
+                entry.subscribers.entry(session.id).or_insert(subscriber);
+                ServerFrame::JoinRoomSuccess(joined.info)
+            }
+            Answer::JoinRefused(reject) => ServerFrame::JoinRoomError {
+                room_id: room.to_string(),
+                reject,
+            },
+            Answer::Left => ServerFrame::LeaveRoomSuccess {
+                room_id: room.to_string(),
+                username: user.to_string(),
+            },
+            Answer::Sent {
+                message_id,
+                seq,
+                timestamp,
+            } => {
+                self.shared.metrics.messages_accepted.inc();
+                let shift = entry.subscribers.get(&to.session).map_or(0, |s| s.shift);
+                let seq = Seq(seq.0.saturating_sub(shift));
+                ServerFrame::MessageSent {
+                    room_id: room.clone(),
+                    message_id,
+                    seq,
+                    timestamp,
+                }
+            }
+            Answer::SendRefused(reject) => ServerFrame::MessageError {
+                room_id: room.to_string(),
+                reject,
+            },
+        };
+        self.finish(&session, &frame);
+    }
+
+    /// Queues the answer to a request under way and lets the next one begin.
+    fn finish(&mut self, session: &Arc<Session>, frame: &ServerFrame) {
+        if let ServerFrame::JoinRoomError { reject, .. } | ServerFrame::MessageError { reject, .. } = frame {
+            self.shared.metrics.requests_refused.count(reject.code());
+        }
+        self.push(session, codec::encode(frame));
+        self.answered.push(Arc::clone(session));
+    }
+
+    /// Refuses a request for a room that has no machine here.
+    pub(super) fn refuse(&mut self, session: &Arc<Session>, room: &RoomId, request: &Request, reject: Reject) {
+        let room_id = room.to_string();
+        let frame = match request {
+            Request::Join { .. } => ServerFrame::JoinRoomError { room_id, reject },
+            Request::Send { .. } => ServerFrame::MessageError { room_id, reject },
+            Request::Leave { user } => ServerFrame::LeaveRoomSuccess {
+                room_id,
+                username: user.to_string(),
+            },
+        };
+        self.finish(session, &frame);
+    }
+
+    fn announce(
+        &mut self,
+        room: &RoomId,
+        entry: &Entry,
+        event: &MemberEvent,
+        except: Option<SessionId>,
+        nodes: &[NodeId],
+    ) {
+        for node in nodes {
+            self.peers.announce(node, room, event.clone());
+        }
+        let bytes = codec::encode(&ServerFrame::Member(event.clone()));
+        for subscriber in entry
+            .subscribers
+            .iter()
+            .filter(|(id, _)| Some(**id) != except)
+            .map(|(_, s)| s)
+        {
+            if subscriber.session.outbound.push(bytes.clone()) {
+                self.dirty.push(Arc::clone(&subscriber.session));
+            }
+        }
+    }
+
+    fn tell(&self, room: &RoomId, node: &NodeId, item: Upward) {
+        self.peers.tell(node, room, item);
+    }
+}
+
+/// A page that came from elsewhere; one that failed or is empty comes late, so that a broken source is not asked in a loop.
+async fn page_of(session: SessionId, from: Seq, frames: Result<Vec<MessageFrame>, String>) -> Completion {
+    let frames = match frames {
+        Ok(frames) if frames.is_empty() => Err("no messages there".to_owned()),
+        other => other,
+    };
+    if frames.is_err() {
+        tokio::time::sleep(PAGE_PAUSE).await;
+    }
+    Completion::Page { session, from, frames }
+}

@@ -1,0 +1,490 @@
+//! One shard: the machines of its rooms, and the loop that feeds them.
+//!
+//! A turn takes what waits, up to a bound; feeds the machines; and ends by handing all appends to the store at once and
+//! flushing every connection that got something, each with one write.
+
+use super::{Request, ShardInput, Shared, room_limits};
+use crate::peers::{Located, Peers};
+use crate::session::Session;
+use crate::session::outbound::Flushed;
+use crate::store::{Appender, Store};
+use chat_engine::effect::{Effects, Origin, Submission};
+use chat_engine::room::follower::{self, Follower};
+use chat_engine::room::roster::Seat;
+use chat_engine::room::{self, Room, RoomLimits};
+use chat_engine::stored::{Append, Appended};
+use chat_engine::time::{Millis, Now};
+use chat_protocol::ids::{ClientMsgId, MessageId, NodeId, RoomId, Seq, SessionId, UserName};
+use chat_protocol::message_frame::MessageFrame;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use tokio::sync::mpsc::{self, error::TryRecvError};
+
+/// Inputs per turn: enough to share the cost of a turn, few enough that nobody waits long for its flush.
+const TURN: usize = 256;
+
+/// What comes back from something that a shard started.
+#[derive(Debug)]
+pub(super) enum Completion {
+    /// For the machine of an administered room.
+    Admin(room::Input),
+    /// For the machine of a followed room.
+    Member(follower::Input),
+    /// Frames of a page for a connection.
+    Page {
+        session: SessionId,
+        from: Seq,
+        frames: Result<Vec<MessageFrame>, String>,
+    },
+    /// A connection that had no room for a page has room again.
+    Drained { session: SessionId, from: Seq, to: Seq },
+    /// Where a room is.
+    Located(Located),
+}
+
+/// A room's machine.
+#[derive(Debug)]
+pub(super) enum Machine {
+    /// This node administers the room.
+    Admin(Box<Room>),
+    /// Another node does.
+    Member(Box<Follower>),
+}
+
+/// A connection that gets deliveries.
+#[derive(Debug)]
+pub(super) struct Subscriber {
+    pub(super) session: Arc<Session>,
+    pub(super) shift: u64,
+    pub(super) live: bool,
+}
+
+/// A request under way.
+#[derive(Debug)]
+pub(super) struct Asking {
+    pub(super) session: Arc<Session>,
+    pub(super) user: UserName,
+}
+
+/// A room with what belongs to it here.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) machine: Machine,
+    pub(super) subscribers: BTreeMap<SessionId, Subscriber>,
+    /// Requests under way: one per connection.
+    pub(super) asking: HashMap<SessionId, Asking>,
+    pub(super) idle: bool,
+    members: u32,
+    deadline: Option<Millis>,
+}
+
+/// What the performer of effects may touch besides the entry itself.
+pub(super) struct Outside {
+    pub(super) shared: Arc<Shared>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) peers: Peers,
+    pub(super) completions: mpsc::UnboundedSender<(RoomId, Completion)>,
+    pub(super) appends: Vec<Append>,
+    pub(super) dirty: Vec<Arc<Session>>,
+    pub(super) answered: Vec<Arc<Session>>,
+}
+
+pub(super) struct Shard {
+    outside: Outside,
+    limits: RoomLimits,
+    rooms: HashMap<RoomId, Entry>,
+    /// Rooms whose place is being looked for, and what waits for it.
+    locating: HashMap<RoomId, VecDeque<ShardInput>>,
+    deadlines: BTreeSet<(Millis, RoomId)>,
+    appender: Box<dyn Appender>,
+    outcomes: mpsc::UnboundedReceiver<Vec<Appended>>,
+    completed: mpsc::UnboundedReceiver<(RoomId, Completion)>,
+    next_request: u64,
+    effects: Effects,
+}
+
+impl Shard {
+    pub(super) fn new(shared: Arc<Shared>, store: Arc<dyn Store>, peers: Peers) -> Self {
+        // Both channels are bounded by what the machines allow to be under way: one append and one read per room or
+        // connection.
+        let (outcome_sender, outcomes) = mpsc::unbounded_channel();
+        let (completions, completed) = mpsc::unbounded_channel();
+        let appender = store.appender(outcome_sender);
+        let limits = room_limits(&shared.limits);
+        Self {
+            outside: Outside {
+                shared,
+                store,
+                peers,
+                completions,
+                appends: Vec::new(),
+                dirty: Vec::new(),
+                answered: Vec::new(),
+            },
+            limits,
+            rooms: HashMap::new(),
+            locating: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            appender,
+            outcomes,
+            completed,
+            next_request: 1,
+            effects: Vec::new(),
+        }
+    }
+
+    pub(super) async fn run(mut self, mut inputs: mpsc::Receiver<ShardInput>) {
+        let far = std::time::Duration::from_secs(3_600);
+        loop {
+            let deadline = self
+                .deadlines
+                .first()
+                .map(|(at, _)| self.outside.shared.clock.instant(*at));
+            let deadline = deadline.unwrap_or_else(|| std::time::Instant::now() + far);
+            tokio::select! {
+                biased;
+                Some(outcomes) = self.outcomes.recv() => self.on_outcomes(outcomes),
+                Some((room, completion)) = self.completed.recv() => self.on_completion(room, completion),
+                input = inputs.recv() => match input {
+                    Some(input) => self.on_input(input),
+                    None => break,
+                },
+                () = tokio::time::sleep_until(deadline.into()) => {}
+            }
+            for _ in 0..TURN {
+                if let Ok(outcomes) = self.outcomes.try_recv() {
+                    self.on_outcomes(outcomes);
+                } else if let Ok((room, completion)) = self.completed.try_recv() {
+                    self.on_completion(room, completion);
+                } else {
+                    match inputs.try_recv() {
+                        Ok(input) => self.on_input(input),
+                        Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+                    }
+                }
+            }
+            self.on_time();
+            self.end_turn();
+        }
+    }
+
+    fn end_turn(&mut self) {
+        if !self.outside.appends.is_empty() {
+            self.appender.append(std::mem::take(&mut self.outside.appends));
+        }
+        for session in self.outside.dirty.drain(..) {
+            // A connection that is blocked, dead or to be closed is the business of its own task.
+            if session.outbound.flush() != Flushed::Empty || session.outbound.closing().is_some() {
+                session.wake();
+            }
+        }
+        // After the flush, so that an answer is written together with what was delivered before it.
+        for session in self.outside.answered.drain(..) {
+            session.answer_given();
+        }
+    }
+
+    fn on_outcomes(&mut self, outcomes: Vec<Appended>) {
+        let now = self.outside.shared.clock.now();
+        for Appended {
+            room_id,
+            token,
+            outcome,
+        } in outcomes
+        {
+            self.feed(
+                now,
+                &room_id,
+                Completion::Admin(room::Input::Appended { token, outcome }),
+            );
+        }
+    }
+
+    fn on_completion(&mut self, room: RoomId, completion: Completion) {
+        let now = self.outside.shared.clock.now();
+        match completion {
+            Completion::Located(located) => self.on_located(now, room, located),
+            other => self.feed(now, &room, other),
+        }
+    }
+
+    fn on_time(&mut self) {
+        let now = self.outside.shared.clock.now();
+        while let Some((at, _)) = self.deadlines.first()
+            && *at <= now.mono
+        {
+            let Some((_, room)) = self.deadlines.pop_first() else {
+                break;
+            };
+            let Some(entry) = self.rooms.get_mut(&room) else {
+                continue;
+            };
+            entry.deadline = None;
+            match &mut entry.machine {
+                Machine::Admin(machine) => machine.handle_timeout(now, &mut self.effects),
+                Machine::Member(machine) => machine.handle_timeout(now, &mut self.effects),
+            }
+            self.settle(now, &room);
+        }
+    }
+
+    // === inputs from outside
+
+    fn on_input(&mut self, input: ShardInput) {
+        let now = self.outside.shared.clock.now();
+        match input {
+            ShardInput::Request { session, room, request } => self.on_request(now, session, room, request),
+            ShardInput::Closed { session, room } => self.on_closed(now, session, room),
+        }
+    }
+
+    fn on_request(&mut self, now: Now, session: Arc<Session>, room: RoomId, request: Request) {
+        if !self.rooms.contains_key(&room) {
+            self.locate(room.clone(), ShardInput::Request { session, room, request });
+            return;
+        }
+        let Some(entry) = self.rooms.get_mut(&room) else { return };
+        let origin = Origin {
+            node: self.outside.shared.me.clone(),
+            session: session.id,
+            request: self.next_request,
+        };
+        self.next_request += 1;
+        let user = match &request {
+            Request::Join { user } | Request::Leave { user } | Request::Send { user, .. } => user.clone(),
+        };
+        entry.asking.insert(session.id, Asking { session, user });
+        let input = match (&entry.machine, request) {
+            (Machine::Admin(_), Request::Join { user }) => Completion::Admin(room::Input::Join { origin, user }),
+            (Machine::Admin(_), Request::Leave { user }) => Completion::Admin(room::Input::Leave { origin, user }),
+            (Machine::Admin(_), Request::Send { user, content }) => {
+                let message_id = new_message_id();
+                let submission = Submission {
+                    origin,
+                    user,
+                    content,
+                    client_msg_id: None,
+                    message_id,
+                };
+                Completion::Admin(room::Input::Send(submission))
+            }
+            (Machine::Member(_), Request::Join { user }) => Completion::Member(follower::Input::Join { origin, user }),
+            (Machine::Member(_), Request::Leave { user }) => {
+                Completion::Member(follower::Input::Leave { origin, user })
+            }
+            (Machine::Member(_), Request::Send { user, content }) => {
+                let client_msg_id = new_client_msg_id();
+                Completion::Member(follower::Input::Send {
+                    origin,
+                    user,
+                    content,
+                    client_msg_id,
+                })
+            }
+        };
+        self.feed(now, &room, input);
+    }
+
+    fn on_closed(&mut self, now: Now, session: SessionId, room: RoomId) {
+        if let Some(waiting) = self.locating.get_mut(&room) {
+            waiting.push_back(ShardInput::Closed { session, room });
+            return;
+        }
+        let Some(entry) = self.rooms.get_mut(&room) else { return };
+        entry.asking.remove(&session);
+        let input = match entry.machine {
+            Machine::Admin(_) => {
+                let node = self.outside.shared.me.clone();
+                Completion::Admin(room::Input::Closed(Seat { node, session }))
+            }
+            Machine::Member(_) => Completion::Member(follower::Input::Closed(session)),
+        };
+        self.feed(now, &room, input);
+    }
+
+    /// Looks for a room that has no machine here; `input` waits.
+    fn locate(&mut self, room: RoomId, input: ShardInput) {
+        let waiting = self.locating.entry(room.clone()).or_default();
+        waiting.push_back(input);
+        if waiting.len() > 1 {
+            return;
+        }
+        let (store, peers) = (Arc::clone(&self.outside.store), self.outside.peers.clone());
+        let completions = self.outside.completions.clone();
+        tokio::spawn(async move {
+            let located = match store.has_room(room.clone()).await {
+                Ok(true) => Located::Here,
+                Ok(false) => peers.locate(&room).await,
+                Err(why) => Located::Failed(why.to_string()),
+            };
+            drop(completions.send((room, Completion::Located(located))));
+        });
+    }
+
+    fn on_located(&mut self, now: Now, room: RoomId, located: Located) {
+        let Some(waiting) = self.locating.remove(&room) else {
+            return;
+        };
+        match located {
+            Located::Here => self.open(now, &room),
+            Located::At(node) => self.follow(&room, node),
+            Located::Nowhere | Located::Unavailable | Located::Failed(_) => {
+                let reject = located.reject();
+                for input in waiting {
+                    if let ShardInput::Request { session, request, .. } = input {
+                        self.outside.refuse(&session, &room, &request, reject.clone());
+                    }
+                }
+                return;
+            }
+        }
+        for input in waiting {
+            self.on_input(input);
+        }
+    }
+
+    /// Begins to administer a room: its machine asks the store for it.
+    pub(super) fn open(&mut self, now: Now, room: &RoomId) {
+        if self.rooms.contains_key(room) {
+            return;
+        }
+        let machine = Room::open(
+            room.clone(),
+            self.outside.shared.me.clone(),
+            self.limits,
+            &mut self.effects,
+        );
+        self.rooms
+            .insert(room.clone(), Entry::new(Machine::Admin(Box::new(machine))));
+        self.outside.shared.metrics.rooms_active.inc();
+        self.settle(now, room);
+    }
+
+    fn follow(&mut self, room: &RoomId, admin: NodeId) {
+        if !self.rooms.contains_key(room) {
+            let machine = Follower::new(room.clone(), admin, self.limits);
+            self.rooms
+                .insert(room.clone(), Entry::new(Machine::Member(Box::new(machine))));
+            self.outside.shared.metrics.rooms_active.inc();
+        }
+    }
+
+    // === feeding machines
+
+    /// Gives one input to a room's machine and performs what it asks for, and what that leads to at once.
+    pub(super) fn feed(&mut self, now: Now, room: &RoomId, first: Completion) {
+        let Some(entry) = self.rooms.get_mut(room) else { return };
+        entry.take(now, first, &mut self.effects, &mut self.outside);
+        self.settle(now, room);
+    }
+
+    /// Performs the effects that wait, feeds back what they led to, and keeps the deadline of the room.
+    fn settle(&mut self, now: Now, room: &RoomId) {
+        let Some(entry) = self.rooms.get_mut(room) else { return };
+        let mut follow_ups = VecDeque::new();
+        loop {
+            for effect in std::mem::take(&mut self.effects) {
+                self.outside.perform(room, entry, effect, &mut follow_ups);
+            }
+            match follow_ups.pop_front() {
+                Some(next) => entry.take(now, next, &mut self.effects, &mut self.outside),
+                None => break,
+            }
+        }
+        let (deadline, members) = match &entry.machine {
+            Machine::Admin(machine) => (machine.next_deadline(), Some(machine.member_count())),
+            Machine::Member(machine) => (machine.next_deadline(), None),
+        };
+        let drop_it = std::mem::take(&mut entry.idle) && entry.asking.is_empty();
+        let deadline = deadline.filter(|_| !drop_it);
+        if entry.deadline != deadline {
+            if let Some(old) = entry.deadline {
+                self.deadlines.remove(&(old, room.clone()));
+            }
+            if let Some(new) = deadline {
+                self.deadlines.insert((new, room.clone()));
+            }
+            entry.deadline = deadline;
+        }
+        if let Some(members) = members {
+            let members = u32::try_from(members).unwrap_or(u32::MAX);
+            if std::mem::replace(&mut entry.members, members) != members {
+                self.outside.shared.counts.set(room, members);
+            }
+        }
+        if drop_it {
+            self.rooms.remove(room);
+            self.outside.shared.metrics.rooms_active.dec();
+        }
+    }
+}
+
+impl Entry {
+    fn new(machine: Machine) -> Self {
+        Self {
+            machine,
+            subscribers: BTreeMap::new(),
+            asking: HashMap::new(),
+            idle: false,
+            members: 0,
+            deadline: None,
+        }
+    }
+
+    fn take(&mut self, now: Now, input: Completion, effects: &mut Effects, outside: &mut Outside) {
+        match (&mut self.machine, input) {
+            (Machine::Admin(machine), Completion::Admin(input)) => machine.handle(now, input, effects),
+            (Machine::Member(machine), Completion::Member(input)) => machine.handle(now, input, effects),
+            (_, Completion::Page { session, from, frames }) => {
+                let input = outside.send_page(self, session, from, frames);
+                self.take(now, input, effects, outside);
+            }
+            (_, Completion::Drained { session, from, to }) => {
+                effects.push(chat_engine::effect::Effect::SendPage { session, from, to });
+            }
+            // What belonged to a machine that is gone means nothing to its successor.
+            _ => {}
+        }
+    }
+
+    /// A page input for whichever machine this is.
+    pub(super) fn page_sent(&self, session: SessionId, from: Seq, next: Seq) -> Completion {
+        match self.machine {
+            Machine::Admin(_) => Completion::Admin(room::Input::PageSent { session, from, next }),
+            Machine::Member(_) => Completion::Member(follower::Input::PageSent { session, from, next }),
+        }
+    }
+
+    pub(super) fn page_failed(&self, session: SessionId, from: Seq) -> Completion {
+        match self.machine {
+            Machine::Admin(_) => Completion::Admin(room::Input::PageFailed { session, from }),
+            Machine::Member(_) => Completion::Member(follower::Input::PageFailed { session, from }),
+        }
+    }
+
+    pub(super) fn lagged(&self, session: SessionId, next: Seq) -> Completion {
+        match self.machine {
+            Machine::Admin(_) => Completion::Admin(room::Input::Lagged { session, next }),
+            Machine::Member(_) => Completion::Member(follower::Input::Lagged { session, next }),
+        }
+    }
+}
+
+/// A message id: a UUID of version 7, so that ids of one time lie together on disk.
+pub(super) fn new_message_id() -> MessageId {
+    MessageId::parse(
+        uuid::Uuid::now_v7()
+            .hyphenated()
+            .encode_lower(&mut uuid::Uuid::encode_buffer()),
+    )
+    .expect("a UUID is a valid id")
+}
+
+fn new_client_msg_id() -> ClientMsgId {
+    ClientMsgId::parse(
+        uuid::Uuid::now_v7()
+            .hyphenated()
+            .encode_lower(&mut uuid::Uuid::encode_buffer()),
+    )
+    .expect("a UUID is a valid id")
+}

@@ -1,0 +1,217 @@
+//! The task of one connection: select, then apply.
+//!
+//! Requests are handled strictly one after another: the next one is looked at when the answer to the last is in the
+//! queue. Meanwhile the socket is read on, up to a bound, so that pings are answered and a close is seen.
+
+use super::Session;
+use super::inbound::{self, Progress};
+use super::io::SessionIo;
+use super::keepalive::{Due, Keepalive};
+use super::outbound::Flushed;
+use crate::config::Limits;
+use crate::rooms::RoomsHandle;
+use chat_protocol::close::CloseReason;
+use chat_protocol::ids::RoomId;
+use futures_util::StreamExt;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
+use tokio_tungstenite::tungstenite::protocol::frame::Utf8Bytes;
+use tokio_tungstenite::tungstenite::{self, Message};
+
+/// How long the last bytes may take when a connection is closed.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Why the reading side ended.
+enum End {
+    /// The client closed, or the connection broke: nothing more can be said.
+    Gone,
+    /// We close.
+    Close(CloseReason),
+}
+
+struct Actor {
+    session: Arc<Session>,
+    rooms: RoomsHandle,
+    limits: Arc<Limits>,
+    socket: WebSocketStream<SessionIo>,
+    keepalive: Keepalive,
+    /// Texts that wait for the answer to the request under way.
+    waiting: VecDeque<Utf8Bytes>,
+    waiting_bytes: usize,
+    /// The request under way.
+    pending: Option<Option<RoomId>>,
+}
+
+/// Serves a connection until it ends. Whatever it was seated in is told.
+pub async fn run(session: Arc<Session>, rooms: RoomsHandle, limits: Arc<Limits>, socket: WebSocketStream<SessionIo>) {
+    let keepalive = Keepalive::new(Instant::now(), limits.ping_interval, limits.pong_timeout);
+    let mut actor = Actor {
+        session,
+        rooms,
+        limits,
+        socket,
+        keepalive,
+        waiting: VecDeque::new(),
+        waiting_bytes: 0,
+        pending: None,
+    };
+    let end = actor.serve().await;
+    actor.end(end).await;
+}
+
+impl Actor {
+    async fn serve(&mut self) -> End {
+        loop {
+            if let Some(reason) = self.session.outbound.closing() {
+                return End::Close(reason);
+            }
+            if self.session.outbound.is_dead() {
+                return End::Gone;
+            }
+            let blocked = self.session.outbound.is_blocked();
+            let stalled = self.stall_deadline();
+            let may_read = self.waiting.is_empty() || self.has_room();
+            tokio::select! {
+                biased;
+                () = self.session.wake.notified() => self.on_wake().await,
+                _ = self.session.outbound.socket().writable(), if blocked => {
+                    self.session.outbound.resume();
+                }
+                frame = self.socket.next(), if may_read => {
+                    if let Err(end) = self.on_frame(frame).await {
+                        return end;
+                    }
+                }
+                () = tokio::time::sleep_until(stalled.unwrap_or_else(|| self.keepalive.deadline()).min(self.keepalive.deadline())) => {
+                    if let Err(end) = self.on_time() {
+                        return end;
+                    }
+                }
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.waiting.len() < self.limits.inbound_frames && self.waiting_bytes < self.limits.inbound_bytes
+    }
+
+    fn stall_deadline(&self) -> Option<Instant> {
+        let since = self.session.outbound.stalled_since()?;
+        Some(Instant::from_std(since) + self.limits.slow_reader)
+    }
+
+    async fn on_wake(&mut self) {
+        if self.session.take_answered() {
+            self.pending = None;
+            while self.pending.is_none()
+                && let Some(text) = self.waiting.pop_front()
+            {
+                self.waiting_bytes -= text.len();
+                self.start(&text).await;
+            }
+        }
+        self.flush();
+    }
+
+    fn flush(&self) {
+        if self.session.outbound.flush() == Flushed::Dead {
+            self.session.outbound.kill();
+        }
+    }
+
+    async fn start(&mut self, text: &str) {
+        match inbound::handle(&self.session, &self.rooms, text).await {
+            Progress::Answered => {}
+            Progress::Pending(room) => self.pending = Some(room),
+        }
+    }
+
+    async fn on_frame(&mut self, frame: Option<Result<Message, Error>>) -> Result<(), End> {
+        self.keepalive.heard(Instant::now());
+        let text = match frame {
+            Some(Ok(Message::Text(text))) => text,
+            // The original accepts JSON in binary messages; what is no UTF-8 is no JSON.
+            Some(Ok(Message::Binary(bytes))) => {
+                Utf8Bytes::try_from(bytes).unwrap_or_else(|_| Utf8Bytes::from_static("\u{FFFD}"))
+            }
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
+                self.flush();
+                return Ok(());
+            }
+            Some(Ok(Message::Close(_))) | None => return Err(End::Gone),
+            Some(Err(e)) => return Err(end_of(&e)),
+        };
+        self.rooms.metrics().frames_received.inc();
+        if self.pending.is_some() || !self.waiting.is_empty() {
+            self.waiting_bytes += text.len();
+            self.waiting.push_back(text);
+            return Ok(());
+        }
+        self.start(&text).await;
+        if self.pending.is_none() {
+            self.flush();
+        }
+        Ok(())
+    }
+
+    fn on_time(&mut self) -> Result<(), End> {
+        let now = Instant::now();
+        if self.stall_deadline().is_some_and(|at| at <= now) {
+            return Err(End::Close(CloseReason::SlowReader));
+        }
+        match self.keepalive.due(now) {
+            Some(Due::Ping) => {
+                self.session.outbound.push(chat_protocol::ws_frame::ping());
+                self.flush();
+                Ok(())
+            }
+            Some(Due::GiveUp) => Err(End::Close(CloseReason::PingTimeout)),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells the rooms, then says good-bye as far as the client still listens.
+    async fn end(mut self, end: End) {
+        let pending = self.pending.take().flatten();
+        for room in self.session.take_seats().into_keys().chain(pending) {
+            self.rooms.closed(&self.session, room).await;
+        }
+        if let End::Close(reason) = end {
+            if reason == CloseReason::SlowReader {
+                self.rooms.metrics().slow_readers_closed.inc();
+            }
+            let outbound = &self.session.outbound;
+            outbound.finish(reason);
+            let written = async {
+                while outbound.resume() == Flushed::Blocked {
+                    if outbound.socket().writable().await.is_err() {
+                        break;
+                    }
+                }
+            };
+            // A client that does not take its close frame in time is left alone.
+            drop(tokio::time::timeout(CLOSE_PATIENCE, written).await);
+            // Reading until the client closes too keeps the kernel from resetting what it has not read yet.
+            let closing = async { while let Some(Ok(_)) = self.socket.next().await {} };
+            drop(tokio::time::timeout(CLOSE_PATIENCE, closing).await);
+        } else {
+            self.flush();
+        }
+        self.session.outbound.kill();
+    }
+}
+
+/// What an error of the WebSocket layer means for the connection (RFC 6455 section 7.4.1).
+fn end_of(error: &Error) -> End {
+    match error {
+        Error::Capacity(CapacityError::MessageTooLong { .. }) => End::Close(CloseReason::TooBig),
+        Error::Utf8(_) => End::Close(CloseReason::InvalidUtf8),
+        Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => End::Gone,
+        Error::Protocol(_) => End::Close(CloseReason::ProtocolError),
+        _ => End::Gone,
+    }
+}

@@ -1,0 +1,106 @@
+//! The store: what survives.
+//!
+//! One trait, several engines. The store is the only
+//! judge of what was said: it accepts an append only under the room's current epoch and only at the room's next number.
+//! Every mutation may be repeated with the same arguments.
+
+pub mod memory;
+
+use chat_engine::stored::{Append, Appended, ClaimedRoom, RoomProfile};
+use chat_protocol::ids::{Incarnation, RoomId, Seq};
+use chat_protocol::message_frame::Message;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use tokio::sync::mpsc;
+
+/// A future of a store call. Dropping it does not undo the call.
+pub type StoreFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
+
+/// Why a call failed. Reads may be repeated; a failed creation is [`CreateError`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreError {
+    /// Nothing happened and the text says why.
+    Unavailable(String),
+    /// Nobody knows whether it happened.
+    Unknown,
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable(why) => write!(f, "store unavailable: {why}"),
+            Self::Unknown => f.write_str("store did not answer"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// Why a room was not created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CreateError {
+    /// A room of this node has the name.
+    NameTaken,
+    /// The store failed.
+    Store(StoreError),
+}
+
+/// A page of rooms in order of creation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomPage {
+    /// At most as many as asked for.
+    pub rooms: Vec<RoomProfile>,
+    /// All rooms there are.
+    pub total: usize,
+    /// What to pass as `after` to get the next page; `None` at the end.
+    pub next: Option<u64>,
+}
+
+/// Hands appends to the store; outcomes come back on the channel given to [`Store::appender`].
+pub trait Appender: Send {
+    /// Queues `appends`. Never waits: the caller keeps at most one append per room in flight, which bounds the queue.
+    /// Each append has exactly one outcome; outcomes of one commit come as one vector.
+    fn append(&mut self, appends: Vec<Append>);
+}
+
+/// A durable, linearisable, conditional store of rooms and messages.
+pub trait Store: Send + Sync + 'static {
+    /// The life of this node that began when the store was opened; durable before anything else.
+    fn incarnation(&self) -> Incarnation;
+
+    /// Creates a room with epoch 0, generation 1 and no messages. The name must be free on this node.
+    /// Creating the same room (same id) again succeeds.
+    fn create_room(&self, room: RoomProfile) -> StoreFuture<Result<(), CreateError>>;
+
+    /// Begins a new tenure of a room: raises its epoch by one. `None` if there is no such room.
+    fn claim(&self, room_id: RoomId) -> StoreFuture<Result<Option<ClaimedRoom>, StoreError>>;
+
+    /// A way to append whose outcomes go to `outcomes`. One per shard.
+    fn appender(&self, outcomes: mpsc::UnboundedSender<Vec<Appended>>) -> Box<dyn Appender>;
+
+    /// Committed messages of a room from number `from` on, ascending, without a hole, at most `limit` and at most about
+    /// `max_bytes` of content, but at least one if there is one. Empty if the room has none there or does not exist.
+    fn read(
+        &self,
+        room_id: RoomId,
+        from: Seq,
+        limit: usize,
+        max_bytes: usize,
+    ) -> StoreFuture<Result<Vec<Message>, StoreError>>;
+
+    /// The head of each room that exists, in the order asked.
+    fn heads(&self, rooms: Vec<RoomId>) -> StoreFuture<Result<Vec<(RoomId, Seq)>, StoreError>>;
+
+    /// Rooms in order of creation, at most `limit` after the position `after` of an earlier page.
+    fn rooms(&self, after: Option<u64>, limit: usize) -> StoreFuture<Result<RoomPage, StoreError>>;
+
+    /// True if this store has the room.
+    fn has_room(&self, room_id: RoomId) -> StoreFuture<Result<bool, StoreError>>;
+
+    /// Resolves, with the reason, when the store cannot go on and the process must end (status 74). May never resolve.
+    fn fatal(&self) -> StoreFuture<String>;
+
+    /// Finishes what is queued, releases the data directory. Further calls fail.
+    fn close(&self) -> StoreFuture<()>;
+}

@@ -1,0 +1,283 @@
+//! Every metric, declared once with its meaning.
+//!
+//! Each node has a registry of its own, because several nodes may live in one process. Handles are resolved when the
+//! metrics are made (or once per peer): nothing looks a label up per frame.
+
+mod peer;
+mod refused;
+
+pub use peer::{CallMetrics, PeerMetrics};
+pub use refused::{RefusedConnections, RefusedRequests};
+
+use chat_protocol::ids::NodeId;
+use prometheus::core::Collector;
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    exponential_buckets,
+};
+
+/// The metrics of one node. Clones share the same numbers.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Registry,
+    /// Open connections of clients.
+    pub connections: IntGauge,
+    /// Connections of clients that were accepted.
+    pub connections_total: IntCounter,
+    /// Connections of clients that were refused, by reason.
+    pub connections_refused: RefusedConnections,
+    /// Frames received from clients.
+    pub frames_received: IntCounter,
+    /// Frames sent to clients.
+    pub frames_sent: IntCounter,
+    /// Bytes sent to clients.
+    pub bytes_sent: IntCounter,
+    /// Messages that were committed for a client of this node.
+    pub messages_accepted: IntCounter,
+    /// Messages handed to sessions of this node, one per session.
+    pub messages_delivered: IntCounter,
+    /// Requests of clients that were refused, by code.
+    pub requests_refused: RefusedRequests,
+    /// Sequence numbers given by this node as the admin of a room.
+    pub sequence_numbers_assigned: IntCounter,
+    /// Rooms in memory.
+    pub rooms_active: IntGauge,
+    /// Commits of the store that succeeded.
+    pub store_commits: IntCounter,
+    /// Rows that they wrote.
+    pub store_rows: IntCounter,
+    /// How long they took, in seconds.
+    pub store_commit_seconds: Histogram,
+    /// Commits of the store that failed.
+    pub store_failures: IntCounter,
+    /// Slow readers that caught up.
+    pub slow_readers_recovered: IntCounter,
+    /// Slow readers that were closed.
+    pub slow_readers_closed: IntCounter,
+    peers: peer::Families,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Declares all metrics in a new registry.
+    #[must_use]
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let declare = Declare(&registry);
+        let slow_readers = declare.counters(
+            "chat_slow_readers_total",
+            "Clients that read too slowly, by what became of them.",
+            &["outcome"],
+        );
+        declare
+            .gauges(
+                "chat_build_info",
+                "Always 1; the label tells the version.",
+                &["version"],
+            )
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
+        Self {
+            connections: declare.gauge("chat_connections", "Open connections of clients."),
+            connections_total: declare.counter("chat_connections_total", "Connections of clients accepted."),
+            connections_refused: RefusedConnections::declare(&declare),
+            frames_received: declare.counter("chat_frames_received_total", "Frames received from clients."),
+            frames_sent: declare.counter("chat_frames_sent_total", "Frames sent to clients."),
+            bytes_sent: declare.counter("chat_bytes_sent_total", "Bytes sent to clients."),
+            messages_accepted: declare.counter(
+                "chat_messages_accepted_total",
+                "Messages committed for clients of this node.",
+            ),
+            messages_delivered: declare.counter(
+                "chat_messages_delivered_total",
+                "Messages handed to sessions of this node, one per session.",
+            ),
+            requests_refused: RefusedRequests::declare(&declare),
+            sequence_numbers_assigned: declare.counter(
+                "chat_sequence_numbers_assigned_total",
+                "Sequence numbers given by this node as the admin of a room.",
+            ),
+            rooms_active: declare.gauge("chat_rooms_active", "Rooms in memory."),
+            store_commits: declare.counter("chat_store_commits_total", "Commits of the store that succeeded."),
+            store_rows: declare.counter("chat_store_rows_total", "Rows written by commits of the store."),
+            store_commit_seconds: declare.commit_seconds(),
+            store_failures: declare.counter("chat_store_failures_total", "Commits of the store that failed."),
+            slow_readers_recovered: slow_readers.with_label_values(&["recovered"]),
+            slow_readers_closed: slow_readers.with_label_values(&["closed"]),
+            peers: peer::Families::declare(&declare),
+            registry,
+        }
+    }
+
+    /// Adds processor time, memory and file descriptors of the process. To be called once per process, because several
+    /// nodes in it would each report the same numbers as theirs.
+    #[must_use]
+    pub fn with_process_collector(self) -> Self {
+        #[cfg(target_os = "linux")]
+        {
+            let process = prometheus::process_collector::ProcessCollector::for_self();
+            self.registry
+                .register(Box::new(process))
+                .expect("it is registered once");
+        }
+        self
+    }
+
+    /// The handles for one peer. To be asked for once per peer and kept.
+    #[must_use]
+    pub fn peer(&self, id: &NodeId) -> PeerMetrics {
+        self.peers.of(id)
+    }
+
+    /// All metrics in the text format of Prometheus ([`prometheus::TEXT_FORMAT`]).
+    ///
+    /// # Errors
+    /// A metric without a sample or a name, which the declarations rule out.
+    pub fn text(&self) -> prometheus::Result<String> {
+        let mut text = String::new();
+        TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+/// Declares metrics in a registry. Names are constants of this module, so a failure is a mistake of ours that every
+/// test of the module finds.
+struct Declare<'a>(&'a Registry);
+
+impl Declare<'_> {
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.register(IntCounter::new(name, help).expect("the name is valid"))
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.register(IntCounterVec::new(Opts::new(name, help), labels).expect("the names are valid"))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.register(IntGauge::new(name, help).expect("the name is valid"))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.register(IntGaugeVec::new(Opts::new(name, help), labels).expect("the names are valid"))
+    }
+
+    /// From 100 µs, a fast local disk, doubling up to 1.6 s, a network volume in trouble.
+    fn commit_seconds(&self) -> Histogram {
+        let buckets = exponential_buckets(0.000_1, 2.0, 15).expect("the start, the factor and the count are positive");
+        let options = HistogramOpts::new("chat_store_commit_seconds", "How long a commit of the store took.");
+        self.register(Histogram::with_opts(options.buckets(buckets)).expect("the name is valid"))
+    }
+
+    fn register<C: Collector + Clone + 'static>(&self, collector: C) -> C {
+        self.0
+            .register(Box::new(collector.clone()))
+            .expect("each name is declared once");
+        collector
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chat_protocol::reject::Reject;
+
+    fn text(metrics: &Metrics) -> String {
+        metrics.text().expect("every metric has a name")
+    }
+
+    #[test]
+    fn every_metric_without_a_peer_is_there_from_the_start() {
+        let text = text(&Metrics::new());
+        for line in [
+            "chat_connections 0",
+            "chat_connections_total 0",
+            "chat_connections_refused_total{reason=\"connections\"} 0",
+            "chat_frames_received_total 0",
+            "chat_frames_sent_total 0",
+            "chat_bytes_sent_total 0",
+            "chat_messages_accepted_total 0",
+            "chat_messages_delivered_total 0",
+            "chat_requests_refused_total{code=\"NOT_MEMBER\"} 0",
+            "chat_sequence_numbers_assigned_total 0",
+            "chat_rooms_active 0",
+            "chat_store_commits_total 0",
+            "chat_store_rows_total 0",
+            "chat_store_commit_seconds_count 0",
+            "chat_store_failures_total 0",
+            "chat_slow_readers_total{outcome=\"closed\"} 0",
+            "chat_slow_readers_total{outcome=\"recovered\"} 0",
+            concat!("chat_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn two_nodes_in_one_process_count_apart() {
+        let (one, two) = (Metrics::new(), Metrics::new());
+        one.connections_total.inc();
+        assert!(text(&one).contains("chat_connections_total 1"));
+        assert!(text(&two).contains("chat_connections_total 0"));
+    }
+
+    #[test]
+    fn a_refusal_counts_under_its_code_and_an_unknown_code_under_other() {
+        let metrics = Metrics::new();
+        metrics.requests_refused.count(Reject::NotMember.code());
+        metrics.requests_refused.count("SOMETHING_NEW");
+        let text = text(&metrics);
+        assert!(
+            text.contains("chat_requests_refused_total{code=\"NOT_MEMBER\"} 1"),
+            "{text}"
+        );
+        assert!(text.contains("chat_requests_refused_total{code=\"OTHER\"} 1"), "{text}");
+    }
+
+    #[test]
+    fn every_code_of_a_reject_has_a_counter() {
+        let metrics = Metrics::new();
+        for reject in [
+            Reject::MissingIds,
+            Reject::EmptyContent,
+            Reject::NotMember,
+            Reject::NotAdded,
+            Reject::RoomNotFound,
+            Reject::AdminUnavailable,
+        ] {
+            metrics.requests_refused.count(reject.code());
+        }
+        assert!(text(&metrics).contains("chat_requests_refused_total{code=\"OTHER\"} 0"));
+    }
+
+    #[test]
+    fn a_peer_has_its_own_lines() {
+        let metrics = Metrics::new();
+        let peer = metrics.peer(&NodeId::parse("node2").unwrap());
+        peer.health.set(2);
+        peer.heartbeats_failed.inc();
+        peer.link_queue_bytes.set(17);
+        peer.calls("exchange").timeout.inc();
+        let text = text(&metrics);
+        for line in [
+            "chat_peer_health{peer=\"node2\"} 2",
+            "chat_heartbeats_total{peer=\"node2\",result=\"failed\"} 1",
+            "chat_heartbeats_total{peer=\"node2\",result=\"ok\"} 0",
+            "chat_link_queue_bytes{peer=\"node2\"} 17",
+            "chat_peer_calls_total{method=\"exchange\",peer=\"node2\",result=\"timeout\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_process_is_reported_by_the_node_that_was_asked_to() {
+        assert!(!text(&Metrics::new()).contains("process_open_fds"));
+        assert!(text(&Metrics::new().with_process_collector()).contains("process_open_fds"));
+    }
+}

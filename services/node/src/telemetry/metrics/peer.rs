@@ -1,0 +1,91 @@
+//! Metrics that exist once per peer.
+
+use super::Declare;
+use chat_protocol::ids::NodeId;
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+
+/// The families that have a peer as a label. Peers come from configuration, so the labels are bounded.
+#[derive(Debug, Clone)]
+pub(super) struct Families {
+    health: IntGaugeVec,
+    heartbeats: IntCounterVec,
+    link_queue_bytes: IntGaugeVec,
+    calls: IntCounterVec,
+}
+
+impl Families {
+    pub(super) fn declare(declare: &Declare<'_>) -> Self {
+        Self {
+            health: declare.gauges(
+                "chat_peer_health",
+                "Health of a peer: 0 failed, 1 degraded, 2 healthy.",
+                &["peer"],
+            ),
+            heartbeats: declare.counters(
+                "chat_heartbeats_total",
+                "Heartbeats sent to a peer, by result.",
+                &["peer", "result"],
+            ),
+            link_queue_bytes: declare.gauges("chat_link_queue_bytes", "Bytes that wait for a peer.", &["peer"]),
+            calls: declare.counters(
+                "chat_peer_calls_total",
+                "Calls to a peer, by method and result.",
+                &["peer", "method", "result"],
+            ),
+        }
+    }
+
+    pub(super) fn of(&self, id: &NodeId) -> PeerMetrics {
+        let peer = id.as_str();
+        PeerMetrics {
+            health: self.health.with_label_values(&[peer]),
+            heartbeats_ok: self.heartbeats.with_label_values(&[peer, "ok"]),
+            heartbeats_failed: self.heartbeats.with_label_values(&[peer, "failed"]),
+            link_queue_bytes: self.link_queue_bytes.with_label_values(&[peer]),
+            calls: self.calls.clone(),
+            id: id.clone(),
+        }
+    }
+}
+
+/// The handles for one peer.
+#[derive(Debug, Clone)]
+pub struct PeerMetrics {
+    id: NodeId,
+    /// 0 failed, 1 degraded, 2 healthy.
+    pub health: IntGauge,
+    /// Heartbeats that were answered.
+    pub heartbeats_ok: IntCounter,
+    /// Heartbeats that were not.
+    pub heartbeats_failed: IntCounter,
+    /// Bytes that wait for the peer.
+    pub link_queue_bytes: IntGauge,
+    calls: IntCounterVec,
+}
+
+impl PeerMetrics {
+    /// The handles for calls of one method. To be asked for once per method and kept.
+    #[must_use]
+    pub fn calls(&self, method: &'static str) -> CallMetrics {
+        let counter = |result| self.calls.with_label_values(&[self.id.as_str(), method, result]);
+        CallMetrics {
+            ok: counter("ok"),
+            fault: counter("fault"),
+            timeout: counter("timeout"),
+            error: counter("error"),
+        }
+    }
+}
+
+/// Calls of one method to one peer, by result.
+#[derive(Debug, Clone)]
+pub struct CallMetrics {
+    /// Answered.
+    pub ok: IntCounter,
+    /// Answered with a fault.
+    pub fault: IntCounter,
+    /// Not answered in time.
+    pub timeout: IntCounter,
+    /// Not answered: no connection, or nonsense on it.
+    pub error: IntCounter,
+}

@@ -1,0 +1,8 @@
+//! One binary for all tests of whole nodes: each further one would be linked on its own.
+
+#[path = "suite/bad_input.rs"]
+mod bad_input;
+#[path = "suite/classic.rs"]
+mod classic;
+#[path = "suite/sessions.rs"]
+mod sessions;

@@ -1,0 +1,133 @@
+//! Connections: slow readers, vanished clients, bounds, and the end of a node.
+
+use chat_client::request;
+use chat_node::config::Config;
+use chat_tests::TestNode;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+fn small_queues(config: &mut Config) {
+    config.limits.outbound_bytes = 16 << 10;
+    config.limits.backlog_bytes = 32 << 10;
+}
+
+/// Enough to fill the buffers of both kernels and the queue of the node.
+const FLOOD: usize = 3_000;
+
+#[tokio::test]
+async fn a_slow_reader_delays_nobody_and_misses_nothing() {
+    let node = TestNode::start_with(small_queues).await;
+    let (mut ines, mut slow) = (node.client().await, node.client().await);
+    let room = ines.create("hall").await;
+    slow.join(&room, "slow").await;
+    ines.join(&room, "ines").await;
+    let content = "x".repeat(4_000);
+    for number in 1..=FLOOD {
+        assert_eq!(ines.send(&room, "ines", &content).await, number as u64);
+    }
+    assert_eq!(slow.next().await["type"], "member_joined");
+    for number in 1..=FLOOD {
+        assert_eq!(slow.next().await["data"]["sequence_number"], number);
+    }
+    // It has caught up: what is said now reaches it as it is said.
+    ines.send(&room, "ines", "now").await;
+    assert_eq!(slow.next().await["data"]["content"], "now");
+}
+
+#[tokio::test]
+async fn a_reader_that_takes_nothing_is_closed_as_slow() {
+    let node = TestNode::start_with(|config| {
+        small_queues(config);
+        config.limits.slow_reader = Duration::from_millis(300);
+    })
+    .await;
+    let (mut ines, mut slow) = (node.client().await, node.client().await);
+    let room = ines.create("hall").await;
+    slow.join(&room, "slow").await;
+    ines.join(&room, "ines").await;
+    let content = "x".repeat(4_000);
+    loop {
+        ines.say(&request::send_message(&room, "ines", &content)).await;
+        let frame = ines.next().await;
+        if frame["type"] == "member_left" {
+            assert_eq!(frame["data"]["username"], "slow");
+            break;
+        }
+    }
+    // What was in the kernel's buffers comes first; a connection that was cut between two frames has no code.
+    assert!(matches!(slow.close_code().await, Some(1013) | None));
+}
+
+#[tokio::test]
+async fn a_client_that_vanished_is_noticed_by_its_silence() {
+    let node = TestNode::start_with(|config| {
+        config.limits.ping_interval = Duration::from_millis(100);
+        config.limits.pong_timeout = Duration::from_millis(100);
+    })
+    .await;
+    let (mut ines, mut silent) = (node.client().await, node.client().await);
+    let room = ines.create("hall").await;
+    silent.join(&room, "silent").await;
+    ines.join(&room, "ines").await;
+    // Whoever reads answers pings; `silent` is not polled any more.
+    assert_eq!(ines.next().await["type"], "member_left");
+    assert_eq!(ines.send(&room, "ines", "still here").await, 1);
+}
+
+#[tokio::test]
+async fn no_more_clients_than_the_bound_are_taken() {
+    let node = TestNode::start_with(|config| config.limits.max_connections = 2).await;
+    let (mut first, _second) = (node.client().await, node.client().await);
+    // An answer proves that both are counted.
+    assert_eq!(first.ask(&request::list_rooms()).await["type"], "rooms_list");
+    let refused = chat_client::RawConnection::connect(&node.url(), &chat_tests::options()).await;
+    assert!(refused.is_err());
+    assert_eq!(first.ask(&request::list_rooms()).await["type"], "rooms_list");
+}
+
+#[tokio::test]
+async fn a_connection_that_sends_no_head_is_dropped() {
+    let node = TestNode::start_with(|config| config.limits.header_timeout = Duration::from_millis(100)).await;
+    let mut silent = TcpStream::connect(node.addresses.websocket).await.expect("accepted");
+    let mut rest = Vec::new();
+    // Ends, with or without an answer.
+    drop(
+        tokio::time::timeout(chat_tests::PATIENCE, silent.read_to_end(&mut rest))
+            .await
+            .expect("dropped in time"),
+    );
+}
+
+#[tokio::test]
+async fn a_request_that_is_no_websocket_is_told_what_this_port_speaks() {
+    let node = TestNode::start().await;
+    let mut browser = TcpStream::connect(node.addresses.websocket).await.expect("accepted");
+    browser
+        .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .expect("written");
+    let mut answer = String::new();
+    browser.read_to_string(&mut answer).await.expect("answered");
+    assert!(answer.starts_with("HTTP/1.1 426 Upgrade Required\r\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_node_that_stops_closes_its_sessions_with_1012_and_ends() {
+    let node = TestNode::start().await;
+    let mut client = node.client().await;
+    let room = client.create("hall").await;
+    client.join(&room, "ines").await;
+    node.shutdown.request();
+    assert_eq!(client.close_code().await, Some(1012));
+    node.ended().await.expect("a stop that was asked for is no failure");
+}
+
+#[tokio::test]
+async fn a_second_signal_does_not_wait_for_anybody() {
+    let node = TestNode::start_with(|config| config.limits.drain_accept = Duration::from_secs(3_600)).await;
+    let _client = node.client().await;
+    node.shutdown.request();
+    node.shutdown.force();
+    node.ended().await.expect("a forced stop is no failure");
+}
