@@ -8,6 +8,7 @@ use crate::peers::Peers;
 use crate::rooms::{Clock, MemberCounts, RoomsHandle, Shared};
 use crate::session::registry::Registry;
 use crate::store::Store;
+use crate::store::local::{LocalLimits, LocalStore};
 use crate::store::memory::MemoryStore;
 use crate::telemetry::metrics::Metrics;
 use chat_protocol::ids::Incarnation;
@@ -144,16 +145,19 @@ impl From<io::Error> for RunError {
     }
 }
 
-fn open_store(config: &Config) -> Result<Arc<dyn Store>, RunError> {
+fn open_store(config: &Config, metrics: &Metrics) -> Result<Arc<dyn Store>, RunError> {
     let unix = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     let unix_ms = u64::try_from(unix.as_millis()).unwrap_or(u64::MAX);
     match config.store {
         StoreKind::Memory => Ok(Arc::new(MemoryStore::new(Incarnation(unix_ms)))),
-        StoreKind::Local => Err(RunError::Open(
-            "the local store is not there yet; set STORE=memory".into(),
-        )),
+        StoreKind::Local => {
+            let limits = LocalLimits::default();
+            LocalStore::open(&config.data_dir, &config.node_id, unix_ms, limits, metrics.clone())
+                .map(|store| Arc::new(store) as Arc<dyn Store>)
+                .map_err(|why| RunError::Open(why.to_string()))
+        }
     }
 }
 
@@ -162,7 +166,8 @@ fn open_store(config: &Config) -> Result<Arc<dyn Store>, RunError> {
 /// # Errors
 /// [`RunError`]: what made it impossible to start or to go on.
 pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metrics: Metrics) -> Result<(), RunError> {
-    let store = open_store(&config)?;
+    let addresses = listeners.addresses()?;
+    let store = open_store(&config, &metrics)?;
     let limits = Arc::new(config.limits.clone());
     let shared = Arc::new(Shared {
         me: config.node_id.clone(),
@@ -193,7 +198,13 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
     let clients = tokio::net::TcpListener::from_std(listeners.websocket)?;
     let accepting = tokio::spawn(http::serve_clients(clients, port, stop_accepting.clone()));
     readiness.advance(Stage::Ready);
-    tracing::info!(node = %config.node_id, "ready");
+    tracing::info!(
+        node = %config.node_id,
+        clients = %addresses.websocket,
+        peers = %addresses.xmlrpc,
+        operations = %addresses.operations,
+        "ready"
+    );
 
     let times = DrainTimes {
         accept: limits.drain_accept,

@@ -1,9 +1,12 @@
 //! The store: what survives.
 //!
-//! One trait, several engines. The store is the only
+//! One trait, several engines, one suite of behaviour (`conformance`) that all of them pass. The store is the only
 //! judge of what was said: it accepts an append only under the room's current epoch and only at the room's next number.
 //! Every mutation may be repeated with the same arguments.
 
+#[cfg(test)]
+mod conformance;
+pub mod local;
 pub mod memory;
 
 use chat_engine::stored::{Append, Appended, ClaimedRoom, RoomProfile};

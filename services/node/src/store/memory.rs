@@ -60,7 +60,7 @@ impl StoredRoom {
     }
 
     fn append(&mut self, append: &Append) -> AppendOutcome {
-        if append.epoch < self.epoch {
+        if append.epoch != self.epoch {
             return AppendOutcome::Fenced(self.epoch);
         }
         let (Some(first), next) = (append.items.first(), self.head().next()) else {
@@ -232,5 +232,15 @@ impl Store for MemoryStore {
 
     fn close(&self) -> StoreFuture<()> {
         ready(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_behaves_as_every_store() {
+        crate::store::conformance::suite(&MemoryStore::new(Incarnation(1))).await;
     }
 }

@@ -1,0 +1,251 @@
+//! What every store must do. An engine that passes may be put in the place of any other.
+
+use super::{CreateError, Store};
+use chat_engine::stored::{Append, AppendOutcome, Appended, ClaimedRoom, NewMessage, RoomProfile};
+use chat_protocol::ids::{ClientMsgId, Epoch, Generation, MessageId, RoomId, RoomName, Seq, UserName};
+use chat_protocol::message_frame::Message;
+use chat_protocol::timestamp::Timestamp;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Text with everything that may go wrong on its way to a disk and back.
+const ODD: &str = "tab\t line\n quote\" back\\slash 'single' ; -- \u{7f}\u{85}\u{2028}\u{fffd} ☃ 👩‍👩‍👧 \u{10ffff}";
+
+pub(super) fn profile(id: &str, name: &str) -> RoomProfile {
+    RoomProfile {
+        room_id: RoomId::parse(id).unwrap(),
+        room_name: RoomName::parse(name).unwrap(),
+        creator_id: UserName::parse("ines").unwrap(),
+        description: Some(Arc::from(ODD)),
+        created_at: Timestamp(1_933_308_428_123_456),
+    }
+}
+
+pub(super) fn message(room: &str, seq: u64, content: &str) -> Message {
+    Message {
+        message_id: MessageId::parse(&format!("{room}-{seq}")).unwrap(),
+        room_id: RoomId::parse(room).unwrap(),
+        username: UserName::parse("ines").unwrap(),
+        content: content.into(),
+        seq: Seq(seq),
+        timestamp: Timestamp(1_933_308_428_000_000 + i64::try_from(seq).unwrap()),
+    }
+}
+
+pub(super) fn append(room: &str, token: u64, epoch: u64, seqs: std::ops::RangeInclusive<u64>) -> Append {
+    let item = |seq| NewMessage {
+        message: message(room, seq, &format!("{ODD} {seq}")),
+        client_msg_id: (seq % 2 == 0).then(|| ClientMsgId::parse(&format!("c-{seq}")).unwrap()),
+    };
+    Append {
+        room_id: RoomId::parse(room).unwrap(),
+        token,
+        epoch: Epoch(epoch),
+        items: seqs.map(item).collect(),
+    }
+}
+
+/// Appends one after another and gives the outcomes in order.
+pub(super) async fn outcomes(store: &dyn Store, appends: Vec<Append>) -> Vec<AppendOutcome> {
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    let mut appender = store.appender(sender);
+    let mut outcomes = Vec::new();
+    for append in appends {
+        let expected = (append.room_id.clone(), append.token);
+        appender.append(vec![append]);
+        let [
+            Appended {
+                room_id,
+                token,
+                outcome,
+            },
+        ] = &receiver.recv().await.unwrap()[..]
+        else {
+            panic!("one append has one outcome");
+        };
+        assert_eq!((room_id, *token), (&expected.0, expected.1));
+        outcomes.push(outcome.clone());
+    }
+    outcomes
+}
+
+pub(super) async fn contents(store: &dyn Store, room: &str, from: u64, limit: usize) -> Vec<Message> {
+    store
+        .read(RoomId::parse(room).unwrap(), Seq(from), limit, usize::MAX)
+        .await
+        .unwrap()
+}
+
+/// The suite. `store` is empty.
+pub(super) async fn suite(store: &dyn Store) {
+    rooms_are_created_once_and_names_are_unique(store).await;
+    a_claim_raises_the_epoch(store).await;
+    appends_are_accepted_at_the_next_number_of_the_current_epoch_only(store).await;
+    reads_are_bounded_and_ordered(store).await;
+    many_rooms_share_commits(store).await;
+}
+
+async fn rooms_are_created_once_and_names_are_unique(store: &dyn Store) {
+    assert_eq!(store.create_room(profile("r1", "hall")).await, Ok(()));
+    assert_eq!(
+        store.create_room(profile("r1", "hall")).await,
+        Ok(()),
+        "the same room again"
+    );
+    assert_eq!(
+        store.create_room(profile("r2", "hall")).await,
+        Err(CreateError::NameTaken)
+    );
+    for n in 3..=5 {
+        assert_eq!(
+            store.create_room(profile(&format!("r{n}"), &format!("{ODD}{n}"))).await,
+            Ok(())
+        );
+    }
+    let first = store.rooms(None, 3).await.unwrap();
+    assert_eq!(first.rooms[0], profile("r1", "hall"));
+    let ids = |rooms: &[RoomProfile]| rooms.iter().map(|r| r.room_id.to_string()).collect::<Vec<_>>();
+    assert_eq!(
+        (ids(&first.rooms), first.total),
+        (vec!["r1".into(), "r3".into(), "r4".into()], 4)
+    );
+    let second = store.rooms(first.next, 3).await.unwrap();
+    assert_eq!(
+        (ids(&second.rooms), second.total, second.next),
+        (vec!["r5".into()], 4, None)
+    );
+    assert_eq!(store.has_room(RoomId::parse("r1").unwrap()).await, Ok(true));
+    assert_eq!(store.has_room(RoomId::parse("r2").unwrap()).await, Ok(false));
+}
+
+async fn a_claim_raises_the_epoch(store: &dyn Store) {
+    assert_eq!(store.claim(RoomId::parse("nowhere").unwrap()).await, Ok(None));
+    for epoch in 1..=2 {
+        let claimed = ClaimedRoom {
+            profile: profile("r1", "hall"),
+            generation: Generation(1),
+            epoch: Epoch(epoch),
+            head: Seq::ZERO,
+        };
+        assert_eq!(store.claim(RoomId::parse("r1").unwrap()).await, Ok(Some(claimed)));
+    }
+}
+
+async fn appends_are_accepted_at_the_next_number_of_the_current_epoch_only(store: &dyn Store) {
+    use AppendOutcome::{Committed, Duplicate, Fenced, NoRoom, SeqMismatch};
+    let got = outcomes(
+        store,
+        vec![
+            append("r1", 1, 2, 1..=2),
+            append("r1", 2, 2, 3..=3),
+            // The same again, whole and in part: the answer to an attempt whose answer was lost.
+            append("r1", 3, 2, 3..=3),
+            append("r1", 4, 2, 2..=3),
+            // A hole, a place that is taken by something else, a mixture.
+            append("r1", 5, 2, 5..=5),
+            Append {
+                items: [NewMessage {
+                    message: message("other", 3, "x"),
+                    client_msg_id: None,
+                }]
+                .into(),
+                ..append("r1", 6, 2, 3..=3)
+            },
+            append("r1", 7, 2, 3..=4),
+            append("r1", 8, 1, 4..=4),
+            append("nowhere", 9, 1, 1..=1),
+        ],
+    )
+    .await;
+    assert_eq!(
+        got,
+        [
+            Committed,
+            Committed,
+            Duplicate,
+            Duplicate,
+            SeqMismatch(Seq(4)),
+            SeqMismatch(Seq(4)),
+            SeqMismatch(Seq(4)),
+            Fenced(Epoch(2)),
+            NoRoom
+        ]
+    );
+    let claimed = store.claim(RoomId::parse("r1").unwrap()).await.unwrap().unwrap();
+    assert_eq!((claimed.epoch, claimed.head), (Epoch(3), Seq(3)));
+    let got = outcomes(store, vec![append("r1", 10, 2, 4..=4), append("r1", 11, 3, 4..=4)]).await;
+    assert_eq!(got, [Fenced(Epoch(3)), Committed]);
+    let expected: Vec<_> = append("r1", 0, 0, 1..=4)
+        .items
+        .iter()
+        .map(|item| item.message.clone())
+        .collect();
+    assert_eq!(contents(store, "r1", 1, 100).await, expected);
+}
+
+async fn reads_are_bounded_and_ordered(store: &dyn Store) {
+    let numbers = |messages: Vec<Message>| messages.into_iter().map(|m| m.seq.0).collect::<Vec<_>>();
+    assert_eq!(numbers(contents(store, "r1", 2, 2).await), [2, 3]);
+    assert_eq!(numbers(contents(store, "r1", 5, 10).await), [0_u64; 0]);
+    assert_eq!(numbers(contents(store, "nowhere", 1, 10).await), [0_u64; 0]);
+    let room = RoomId::parse("r1").unwrap();
+    let one = ODD.len() + 2;
+    assert_eq!(
+        numbers(store.read(room.clone(), Seq(1), 10, 2 * one).await.unwrap()),
+        [1, 2]
+    );
+    assert_eq!(
+        numbers(store.read(room.clone(), Seq(1), 10, 1).await.unwrap()),
+        [1],
+        "at least one"
+    );
+    let heads = store
+        .heads(vec![
+            room.clone(),
+            RoomId::parse("r2").unwrap(),
+            RoomId::parse("r3").unwrap(),
+        ])
+        .await;
+    assert_eq!(
+        heads,
+        Ok(vec![(room, Seq(4)), (RoomId::parse("r3").unwrap(), Seq::ZERO)])
+    );
+}
+
+async fn many_rooms_share_commits(store: &dyn Store) {
+    const ROOMS: usize = 50;
+    const ROUNDS: u64 = 20;
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    let mut appender = store.appender(sender);
+    let room = |n: usize| format!("many-{n}");
+    for n in 0..ROOMS {
+        assert_eq!(store.create_room(profile(&room(n), &room(n))).await, Ok(()));
+        assert!(store.claim(RoomId::parse(&room(n)).unwrap()).await.unwrap().is_some());
+    }
+    appender.append((0..ROOMS).map(|n| append(&room(n), 1, 1, 1..=1)).collect());
+    let mut committed = 0;
+    while committed < ROOMS * usize::try_from(ROUNDS).unwrap() {
+        let mut next = Vec::new();
+        for Appended {
+            room_id,
+            token,
+            outcome,
+        } in receiver.recv().await.unwrap()
+        {
+            assert_eq!(outcome, AppendOutcome::Committed);
+            committed += 1;
+            if token < ROUNDS {
+                next.push(append(room_id.as_str(), token + 1, 1, token + 1..=token + 1));
+            }
+        }
+        appender.append(next);
+    }
+    for n in 0..ROOMS {
+        let seqs: Vec<_> = contents(store, &room(n), 1, 1_000)
+            .await
+            .into_iter()
+            .map(|m| m.seq.0)
+            .collect();
+        assert_eq!(seqs, (1..=ROUNDS).collect::<Vec<_>>());
+    }
+}

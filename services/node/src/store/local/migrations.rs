@@ -1,0 +1,103 @@
+//! The schema, one numbered step after the other.
+//!
+//! A release only adds to the schema, so that the release before can still open it; a schema that is newer than what a
+//! release knows is refused.
+
+use super::error::OpenError;
+use rusqlite::Connection;
+use std::path::Path;
+
+/// Tells a database of ours from others: "chat" in ASCII.
+const APPLICATION_ID: i64 = 0x6368_6174;
+
+/// The steps. The position of a step, from 1, is the number of the schema after it.
+///
+/// Room keys are integers because every message repeats them. `kind` and `extended` are for items that are no plain
+/// text; `client_msg_id` recognises a repeated sending. Names are not unique in the schema: that is a rule of this
+/// store, not of every store with this schema.
+const STEPS: &[&str] = &["
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE rooms (
+        key INTEGER PRIMARY KEY,
+        room_id TEXT NOT NULL UNIQUE,
+        name TEXT NOT NULL,
+        creator_id TEXT NOT NULL,
+        description TEXT,
+        created_at INTEGER NOT NULL,
+        generation INTEGER NOT NULL,
+        epoch INTEGER NOT NULL,
+        state INTEGER NOT NULL
+    );
+    CREATE INDEX rooms_by_name ON rooms (name);
+    CREATE TABLE messages (
+        room INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        kind INTEGER NOT NULL,
+        message_id TEXT NOT NULL,
+        sender TEXT NOT NULL,
+        content TEXT NOT NULL,
+        client_msg_id TEXT,
+        timestamp INTEGER NOT NULL,
+        extended BLOB,
+        PRIMARY KEY (room, seq)
+    ) WITHOUT ROWID;
+    CREATE INDEX messages_by_client_msg_id ON messages (room, sender, client_msg_id)
+        WHERE client_msg_id IS NOT NULL;
+"];
+
+const NEWEST: i64 = STEPS.len() as i64;
+
+/// Settings of a connection that writes.
+pub(super) fn configure(database: &Connection) -> Result<(), OpenError> {
+    let set = || -> rusqlite::Result<()> {
+        database.pragma_update(None, "journal_mode", "WAL")?;
+        database.pragma_update(None, "synchronous", "FULL")?;
+        database.pragma_update(None, "wal_autocheckpoint", 0)?;
+        // 16 MiB of pages, so that the leaves of a thousand busy rooms stay in memory.
+        database.pragma_update(None, "cache_size", -16_384)?;
+        database.pragma_update(None, "foreign_keys", "ON")
+    };
+    database.set_prepared_statement_cache_capacity(32);
+    set().map_err(OpenError::database)
+}
+
+/// Makes a new database with the newest schema and closes it.
+pub(super) fn create(path: &Path) -> Result<(), OpenError> {
+    let mut database = Connection::open(path).map_err(OpenError::database)?;
+    configure(&database)?;
+    database
+        .pragma_update(None, "application_id", APPLICATION_ID)
+        .map_err(OpenError::database)?;
+    run_steps(&mut database, 0)?;
+    database.close().map_err(|(_, why)| OpenError::database(why))
+}
+
+/// Brings a database of ours up to date.
+pub(super) fn migrate(database: &mut Connection) -> Result<(), OpenError> {
+    let application: i64 = database
+        .pragma_query_value(None, "application_id", |row| row.get(0))
+        .map_err(OpenError::database)?;
+    if application != APPLICATION_ID {
+        return Err(OpenError::Corrupt("it was made by another program".into()));
+    }
+    let found: i64 = database
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(OpenError::database)?;
+    if found > NEWEST {
+        return Err(OpenError::Newer { found, known: NEWEST });
+    }
+    run_steps(database, found)
+}
+
+fn run_steps(database: &mut Connection, done: i64) -> Result<(), OpenError> {
+    for (number, step) in (1_i64..).zip(STEPS).skip_while(|(number, _)| *number <= done) {
+        let mut run = || -> rusqlite::Result<()> {
+            let transaction = database.transaction()?;
+            transaction.execute_batch(step)?;
+            transaction.pragma_update(None, "user_version", number)?;
+            transaction.commit()
+        };
+        run().map_err(OpenError::database)?;
+    }
+    Ok(())
+}

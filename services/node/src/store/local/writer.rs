@@ -1,0 +1,356 @@
+//! The one thread that writes.
+
+use super::checkpoint::{self, Checkpointer};
+use super::directory::Directory;
+use super::{LocalLimits, rows};
+use crate::store::{CreateError, StoreError};
+use crate::telemetry::metrics::Metrics;
+use chat_engine::stored::{Append, AppendOutcome, Appended, ClaimedRoom, RoomProfile};
+use chat_protocol::ids::{Epoch, RoomId, Seq};
+use rusqlite::{Connection, ErrorCode};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::Receiver;
+use std::time::Instant;
+use tokio::sync::{mpsc, oneshot, watch};
+
+type Outcomes = mpsc::UnboundedSender<Vec<Appended>>;
+type Answer<T> = oneshot::Sender<T>;
+
+/// What the writer is asked to do.
+pub(super) enum Command {
+    Do(Work),
+    /// Finish what came before, then end.
+    Close,
+}
+
+/// One part of a transaction.
+pub(super) enum Work {
+    Append {
+        appends: Vec<Append>,
+        outcomes: Outcomes,
+    },
+    Create {
+        profile: RoomProfile,
+        answer: Answer<Result<(), CreateError>>,
+    },
+    Claim {
+        room_id: RoomId,
+        answer: Answer<Result<Option<ClaimedRoom>, StoreError>>,
+    },
+}
+
+/// What to say after the commit.
+enum Reply {
+    Appended {
+        appended: Vec<Appended>,
+        outcomes: Outcomes,
+    },
+    Created {
+        result: Result<(), CreateError>,
+        answer: Answer<Result<(), CreateError>>,
+    },
+    Claimed {
+        result: Option<ClaimedRoom>,
+        answer: Answer<Result<Option<ClaimedRoom>, StoreError>>,
+    },
+}
+
+/// Why a batch was not committed.
+enum Failure {
+    /// Nothing of it is on disk.
+    RolledBack(String),
+    /// Nobody knows.
+    InDoubt(String),
+}
+
+/// Where a room stands; kept so that an append reads nothing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Warm {
+    key: i64,
+    epoch: Epoch,
+    head: Seq,
+}
+
+pub(super) struct Writer {
+    pub(super) database: Connection,
+    pub(super) limits: LocalLimits,
+    pub(super) warm: HashMap<RoomId, Warm>,
+    pub(super) room_count: Arc<AtomicUsize>,
+    pub(super) checkpointer: Checkpointer,
+    pub(super) fatal: watch::Sender<Option<String>>,
+    pub(super) metrics: Metrics,
+    /// Released last.
+    pub(super) _directory: Directory,
+}
+
+impl Writer {
+    /// Works until the store is closed or dropped, or a commit leaves the disk in doubt.
+    pub(super) fn run(mut self, commands: &Receiver<Command>) {
+        let mut open = true;
+        while open {
+            let Ok(first) = commands.recv() else { break };
+            let mut batch = Vec::new();
+            let mut next = Some(first);
+            while let Some(command) = next {
+                let Command::Do(work) = command else {
+                    open = false;
+                    break;
+                };
+                batch.push(work);
+                next = if batch.len() < self.limits.batch_commands {
+                    commands.try_recv().ok()
+                } else {
+                    None
+                };
+            }
+            if !batch.is_empty() && !self.commit(batch) {
+                return;
+            }
+        }
+        if let Err(why) = checkpoint::run(&self.database, "TRUNCATE") {
+            // The log stays, and is read at the next start.
+            tracing::warn!(%why, "the last checkpoint failed");
+        }
+    }
+
+    /// Executes a batch as one transaction and answers everybody in it. False if the store cannot go on.
+    fn commit(&mut self, batch: Vec<Work>) -> bool {
+        let start = Instant::now();
+        let (replies, committed) = self.transact(batch);
+        match committed {
+            Ok(rows) => {
+                self.metrics.store_commits.inc();
+                self.metrics.store_rows.inc_by(rows);
+                self.metrics.store_commit_seconds.observe(start.elapsed().as_secs_f64());
+                replies.into_iter().for_each(Reply::send);
+                self.checkpointer.committed(rows + 1, &self.database);
+                true
+            }
+            Err(Failure::RolledBack(why)) => {
+                self.metrics.store_failures.inc();
+                tracing::error!(%why, "a commit failed and was rolled back");
+                replies.into_iter().for_each(|reply| reply.fail(&why, false));
+                true
+            }
+            Err(Failure::InDoubt(why)) => {
+                self.metrics.store_failures.inc();
+                replies.into_iter().for_each(|reply| reply.fail(&why, true));
+                self.fatal.send_replace(Some(why));
+                false
+            }
+        }
+    }
+
+    fn transact(&mut self, batch: Vec<Work>) -> (Vec<Reply>, Result<u64, Failure>) {
+        let mut replies = Vec::with_capacity(batch.len());
+        let mut rows = 0;
+        let mut created = 0;
+        let mut executed = self.database.execute_batch("BEGIN IMMEDIATE");
+        for work in batch {
+            // After an error the rest is not executed, but everybody in the batch is answered.
+            let ok = executed.is_ok();
+            let (reply, result) = self.execute(work, ok, &mut rows, &mut created);
+            replies.push(reply);
+            if ok {
+                executed = result;
+            }
+        }
+        let committed = match executed {
+            Ok(()) => self.database.execute_batch("COMMIT").map_err(|why| (why, true)),
+            Err(why) => Err((why, false)),
+        };
+        match committed {
+            Ok(()) => {
+                self.room_count.fetch_add(created, Ordering::AcqRel);
+                if self.warm.len() > self.limits.warm_rooms {
+                    self.warm.clear();
+                }
+                (replies, Ok(rows))
+            }
+            Err((why, at_commit)) => {
+                // What was remembered during the batch is void.
+                self.warm.clear();
+                let rolled_back = self.database.is_autocommit() || self.database.execute_batch("ROLLBACK").is_ok();
+                let doubt = at_commit && leaves_doubt(&why);
+                let why = why.to_string();
+                let failure = if rolled_back && !doubt {
+                    Failure::RolledBack(why)
+                } else {
+                    Failure::InDoubt(why)
+                };
+                (replies, Err(failure))
+            }
+        }
+    }
+
+    fn execute(&mut self, work: Work, go: bool, rows: &mut u64, created: &mut usize) -> (Reply, rusqlite::Result<()>) {
+        match work {
+            Work::Append { appends, outcomes } => {
+                let mut appended = Vec::with_capacity(appends.len());
+                let mut result = Ok(());
+                for append in appends {
+                    let outcome = match if go && result.is_ok() {
+                        self.append(&append, rows)
+                    } else {
+                        Ok(None)
+                    } {
+                        Ok(outcome) => outcome.unwrap_or(AppendOutcome::Unknown),
+                        Err(why) => {
+                            result = Err(why);
+                            AppendOutcome::Unknown
+                        }
+                    };
+                    appended.push(Appended {
+                        room_id: append.room_id,
+                        token: append.token,
+                        outcome,
+                    });
+                }
+                (Reply::Appended { appended, outcomes }, result)
+            }
+            Work::Create { profile, answer } => {
+                let made = if go {
+                    self.create(&profile, rows, created)
+                } else {
+                    Ok(Ok(()))
+                };
+                let (result, status) = made.map_or_else(|why| (Ok(()), Err(why)), |result| (result, Ok(())));
+                (Reply::Created { result, answer }, status)
+            }
+            Work::Claim { room_id, answer } => {
+                let claimed = if go { self.claim(&room_id, rows) } else { Ok(None) };
+                let (result, status) = claimed.map_or_else(|why| (None, Err(why)), |result| (result, Ok(())));
+                (Reply::Claimed { result, answer }, status)
+            }
+        }
+    }
+
+    fn create(
+        &self,
+        profile: &RoomProfile,
+        rows: &mut u64,
+        created: &mut usize,
+    ) -> rusqlite::Result<Result<(), CreateError>> {
+        if rows::has_room(&self.database, &profile.room_id)? {
+            return Ok(Ok(()));
+        }
+        if rows::has_name(&self.database, &profile.room_name)? {
+            return Ok(Err(CreateError::NameTaken));
+        }
+        rows::insert_room(&self.database, profile)?;
+        *rows += 1;
+        *created += 1;
+        Ok(Ok(()))
+    }
+
+    fn claim(&mut self, room_id: &RoomId, rows: &mut u64) -> rusqlite::Result<Option<ClaimedRoom>> {
+        let Some(row) = rows::room(&self.database, room_id)? else {
+            return Ok(None);
+        };
+        rows::raise_epoch(&self.database, row.key)?;
+        *rows += 1;
+        let (epoch, head) = (Epoch(row.epoch.0 + 1), rows::head(&self.database, row.key)?);
+        self.warm.insert(
+            room_id.clone(),
+            Warm {
+                key: row.key,
+                epoch,
+                head,
+            },
+        );
+        Ok(Some(ClaimedRoom {
+            profile: row.profile,
+            generation: row.generation,
+            epoch,
+            head,
+        }))
+    }
+
+    fn append(&mut self, append: &Append, rows: &mut u64) -> rusqlite::Result<Option<AppendOutcome>> {
+        let Some(warm) = self.warm_room(&append.room_id)? else {
+            return Ok(Some(AppendOutcome::NoRoom));
+        };
+        if append.epoch != warm.epoch {
+            return Ok(Some(AppendOutcome::Fenced(warm.epoch)));
+        }
+        let (Some(first), next) = (append.items.first(), warm.head.next()) else {
+            return Ok(Some(AppendOutcome::Refused("an append without items".into())));
+        };
+        if first.message.seq != next {
+            for item in append.items.iter() {
+                if !rows::holds(&self.database, warm.key, &item.message)? {
+                    return Ok(Some(AppendOutcome::SeqMismatch(next)));
+                }
+            }
+            return Ok(Some(AppendOutcome::Duplicate));
+        }
+        let mut head = warm.head;
+        for item in append.items.iter() {
+            debug_assert_eq!(item.message.seq, head.next(), "an append has no hole");
+            rows::insert_message(&self.database, warm.key, item)?;
+            head = item.message.seq;
+        }
+        *rows += append.items.len() as u64;
+        self.warm.insert(append.room_id.clone(), Warm { head, ..warm });
+        Ok(Some(AppendOutcome::Committed))
+    }
+
+    fn warm_room(&mut self, room_id: &RoomId) -> rusqlite::Result<Option<Warm>> {
+        if let Some(warm) = self.warm.get(room_id) {
+            return Ok(Some(*warm));
+        }
+        let Some(row) = rows::room(&self.database, room_id)? else {
+            return Ok(None);
+        };
+        let warm = Warm {
+            key: row.key,
+            epoch: row.epoch,
+            head: rows::head(&self.database, row.key)?,
+        };
+        self.warm.insert(room_id.clone(), warm);
+        Ok(Some(warm))
+    }
+}
+
+/// True if an error of COMMIT does not say whether the transaction is on disk. A full disk or a busy lock does say.
+fn leaves_doubt(why: &rusqlite::Error) -> bool {
+    !matches!(
+        why.sqlite_error_code(),
+        Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy)
+    )
+}
+
+impl Reply {
+    fn send(self) {
+        // Whoever does not listen any more has no use for it.
+        match self {
+            Self::Appended { appended, outcomes } => drop(outcomes.send(appended)),
+            Self::Created { result, answer } => drop(answer.send(result)),
+            Self::Claimed { result, answer } => drop(answer.send(Ok(result))),
+        }
+    }
+
+    fn fail(self, why: &str, in_doubt: bool) {
+        let error = if in_doubt {
+            StoreError::Unknown
+        } else {
+            StoreError::Unavailable(why.to_owned())
+        };
+        match self {
+            Self::Appended { mut appended, outcomes } => {
+                for one in &mut appended {
+                    one.outcome = if in_doubt {
+                        AppendOutcome::Unknown
+                    } else {
+                        AppendOutcome::Refused(why.to_owned())
+                    };
+                }
+                drop(outcomes.send(appended));
+            }
+            Self::Created { answer, .. } => drop(answer.send(Err(CreateError::Store(error)))),
+            Self::Claimed { answer, .. } => drop(answer.send(Err(error))),
+        }
+    }
+}
