@@ -133,7 +133,7 @@ async fn a_broken_connection_has_no_code() {
 #[tokio::test]
 async fn silence_ends_in_a_timeout_and_the_late_answer_is_not_mixed_up() {
     let options = ConnectOptions {
-        answer_deadline: Duration::from_millis(50),
+        answer_deadline: Duration::from_millis(500),
         ..ConnectOptions::default()
     };
     let (connection, _events, mut server) = pair_with(&options).await;

@@ -1,2 +1,79 @@
-//! placeholder
-fn main() {}
+//! `chat-load`: see `chat-load --help`.
+
+use chat_load::args::{Cli, Command, FloorArgs, IdleArgs, RunArgs};
+use chat_load::scenario::Scenario;
+use chat_load::{CannotRun, floor, idle, raise_open_files, run};
+use clap::Parser;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// A promise was broken.
+const BROKEN: u8 = 1;
+
+/// Nothing could be said about the server, because the run itself failed.
+const COULD_NOT_RUN: u8 = 2;
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(args) => load(&args),
+        Command::Idle(args) => sit(&args),
+        Command::Floor(args) => stand(&args),
+    };
+    result.unwrap_or_else(|error| {
+        // Nobody is left to tell if even this fails.
+        let _told = writeln!(std::io::stderr(), "chat-load could not run: {error}");
+        ExitCode::from(COULD_NOT_RUN)
+    })
+}
+
+fn load(args: &RunArgs) -> Result<ExitCode, CannotRun> {
+    let scenario = Scenario::new(args).map_err(CannotRun)?;
+    raise_open_files(scenario.connections())?;
+    let report = run(&scenario)?;
+    say(&if args.json { report.to_json() } else { report.to_text() })?;
+    Ok(if report.promises_kept() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(BROKEN)
+    })
+}
+
+fn sit(args: &IdleArgs) -> Result<ExitCode, CannotRun> {
+    raise_open_files(args.connections)?;
+    let cost = runtime(1)?.block_on(idle::measure(args))?;
+    say(&if args.json { cost.to_json() } else { cost.to_text() })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn stand(args: &FloorArgs) -> Result<ExitCode, CannotRun> {
+    // As many as the system allows: who connects decides how many there will be.
+    raise_open_files(0)?;
+    runtime(args.threads)?.block_on(async {
+        let listener = tokio::net::TcpListener::bind(&args.listen)
+            .await
+            .map_err(|e| CannotRun(format!("cannot listen on {}: {e}", args.listen)))?;
+        let interrupted = async {
+            // If signals cannot be had, the process is stopped the hard way.
+            if tokio::signal::ctrl_c().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        floor::serve(listener, args.fault(), interrupted).await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn runtime(threads: usize) -> Result<tokio::runtime::Runtime, CannotRun> {
+    let built = match threads {
+        0 | 1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        many => tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(many)
+            .enable_all()
+            .build(),
+    };
+    built.map_err(|e| CannotRun(format!("no runtime: {e}")))
+}
+
+fn say(text: &str) -> Result<(), CannotRun> {
+    writeln!(std::io::stdout(), "{text}").map_err(|e| CannotRun(format!("cannot write the report: {e}")))
+}

@@ -94,7 +94,7 @@ fn command(data: &Path) -> Command {
 type Acked = BTreeMap<u64, (String, String)>;
 
 /// Sends until the connection ends; every acknowledgement is noted and told.
-async fn talk(url: String, room: String, user: String, acked: Arc<Mutex<Acked>>, told: mpsc::UnboundedSender<()>) {
+async fn talk(url: String, room: String, user: String, acked: Arc<Mutex<Acked>>, told: mpsc::Sender<()>) {
     let options = ConnectOptions {
         ping_every: None,
         ..ConnectOptions::default()
@@ -115,7 +115,7 @@ async fn talk(url: String, room: String, user: String, acked: Arc<Mutex<Acked>>,
             .lock()
             .expect("no talker panics")
             .insert(sent.seq, (sent.message_id, content));
-        let _round_is_over = told.send(()).is_err();
+        let _round_is_over = told.send(()).await.is_err();
     }
 }
 
@@ -171,7 +171,7 @@ async fn what_was_acknowledged_before_a_kill_is_there_after_it_twenty_times() {
                 rooms.push((created.room_id, Arc::default()));
             }
         }
-        let (told, mut tellings) = mpsc::unbounded_channel();
+        let (told, mut tellings) = mpsc::channel(1_024);
         let mut talkers = Vec::new();
         for (room, acked) in &rooms {
             for talker in 0..3 {

@@ -105,10 +105,8 @@ pub(super) struct Shard {
 
 impl Shard {
     pub(super) fn new(shared: Arc<Shared>, store: Arc<dyn Store>, peers: Peers) -> Self {
-        // Both channels are bounded by what the machines allow to be under way: one append and one read per room or
-        // connection.
-        let (outcome_sender, outcomes) = mpsc::unbounded_channel();
-        let (completions, completed) = mpsc::unbounded_channel();
+        let (outcome_sender, outcomes) = bounded_by_the_machines();
+        let (completions, completed) = bounded_by_the_machines();
         let appender = store.appender(outcome_sender);
         let limits = room_limits(&shared.limits);
         Self {
@@ -468,6 +466,13 @@ impl Entry {
             Machine::Member(_) => Completion::Member(follower::Input::Lagged { session, next }),
         }
     }
+}
+
+/// A channel without a bound of its own: the machines allow one append per room, one read per room or connection and one
+/// location per room to be under way, and that bounds it.
+#[allow(clippy::disallowed_methods)]
+fn bounded_by_the_machines<T>() -> (mpsc::UnboundedSender<T>, mpsc::UnboundedReceiver<T>) {
+    mpsc::unbounded_channel()
 }
 
 /// A message id: a UUID of version 7, so that ids of one time lie together on disk.

@@ -95,6 +95,8 @@ impl LocalStore {
         let room_count = Arc::new(AtomicUsize::new(count));
         let readers = Readers::start(&directory.database(), limits.readers)?;
         let checkpointer = Checkpointer::start(&directory.database())?;
+        // One append per room and one creation or claim per request are under way: that bounds it.
+        #[allow(clippy::disallowed_methods)]
         let (commands, receiver) = mpsc::channel();
         let (fatal_sender, fatal) = watch::channel(None);
         let writer = Writer {

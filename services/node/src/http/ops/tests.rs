@@ -110,7 +110,7 @@ fn a_stopped_port_refuses_connections_and_its_thread_runs_other_tasks() {
         assert!(Instant::now() < deadline, "the port is still open");
         std::thread::yield_now();
     }
-    let (said, heard) = std::sync::mpsc::channel();
+    let (said, heard) = std::sync::mpsc::sync_channel(16);
     let speaker = runtime
         .handle()
         .spawn(async move { said.send(std::thread::current().name().map(str::to_owned)) });

@@ -1,0 +1,39 @@
+# `just` lists the recipes.
+_default:
+    @just --list
+
+# A cluster of three nodes in this terminal.
+dev *args:
+    cargo run --release -- dev {{args}}
+
+# The gate of a change. Reads only: it never writes to the tree.
+verify:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+    cargo test --workspace --locked
+
+# Mends what a machine can mend.
+fix:
+    cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+    cargo fmt --all
+
+# Everything that the project's automation runs: `verify`, the fuzz targets, a cluster under load for ten seconds.
+ci:
+    bash .ci/run
+
+# Only the machines: less than a minute after a change.
+engine:
+    cargo test -p chat-engine
+
+# Do the fuzz targets still build?
+fuzz-build:
+    cargo check --manifest-path services/protocol/fuzz/Cargo.toml --locked
+
+# The table of docs/benchmarks.md. Nothing else may run on the machine.
+bench *args:
+    cargo build --release --workspace --locked
+    bash tests/bench.sh {{args}}
+
+# Licences, advisories and sources of all dependencies (needs cargo-deny).
+deny:
+    cargo deny check

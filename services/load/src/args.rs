@@ -1,0 +1,151 @@
+//! The command line, as written.
+
+use crate::floor::Fault;
+use clap::{Args, Parser, Subcommand};
+
+/// Puts load on a chat server and checks what it promises. Exit status: 0 all promises kept, 1 a promise broken, 2 the
+/// run itself failed.
+#[derive(Debug, Parser)]
+#[command(name = "chat-load")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Send messages at a rate, check every delivery, report latencies and costs.
+    Run(RunArgs),
+    /// Open connections that do nothing and report what each costs.
+    Idle(IdleArgs),
+    /// Serve rooms in the simplest way that works, as a yardstick for real servers.
+    Floor(FloorArgs),
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Servers, separated by commas; members are spread over them.
+    #[arg(long = "target", value_delimiter = ',', default_value = "ws://127.0.0.1:8080")]
+    pub targets: Vec<String>,
+    /// Create all rooms on the target with this index (from 0); without it on one after the other.
+    #[arg(long)]
+    pub create_on: Option<usize>,
+    /// Rooms.
+    #[arg(long, default_value_t = 1)]
+    pub rooms: usize,
+    /// Members of each room; each is one connection.
+    #[arg(long, default_value_t = 10)]
+    pub members: usize,
+    /// Members of each room that send.
+    #[arg(long, default_value_t = 1)]
+    pub senders: usize,
+    /// Messages per second in total. Each has its intended time, whatever the server does, and latency counts from it.
+    #[arg(long, default_value_t = 100.0, conflicts_with = "closed")]
+    pub rate: f64,
+    /// Instead of a rate: each sender sends its next message when the last one is answered.
+    #[arg(long)]
+    pub closed: bool,
+    /// Seconds that are measured.
+    #[arg(long, default_value_t = 10.0)]
+    pub seconds: f64,
+    /// Seconds of the same load before them.
+    #[arg(long, default_value_t = 2.0)]
+    pub warmup: f64,
+    /// Bytes of content of each message.
+    #[arg(long, default_value_t = 100)]
+    pub size: usize,
+    /// Process ids of servers on this machine, for CPU time and memory.
+    #[arg(long = "server-pid")]
+    pub server_pids: Vec<u32>,
+    /// Longest wait for the last answers and deliveries, in seconds.
+    #[arg(long, default_value_t = 10.0)]
+    pub drain: f64,
+    /// Threads; rooms are split among them.
+    #[arg(long, default_value_t = 1)]
+    pub threads: usize,
+    /// Report as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `idle`.
+#[derive(Debug, Clone, Args)]
+pub struct IdleArgs {
+    /// The server.
+    #[arg(long, default_value = "ws://127.0.0.1:8080")]
+    pub target: String,
+    /// Connections to open.
+    #[arg(long, default_value_t = 1_000)]
+    pub connections: usize,
+    /// Process ids of servers on this machine, for memory.
+    #[arg(long = "server-pid")]
+    pub server_pids: Vec<u32>,
+    /// Report as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `floor`.
+#[derive(Debug, Clone, Args)]
+pub struct FloorArgs {
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:8088")]
+    pub listen: String,
+    /// Threads.
+    #[arg(long, default_value_t = 1)]
+    pub threads: usize,
+    /// Lose every n-th delivery on purpose, to see the check of `run` fail.
+    #[arg(long, conflicts_with = "double_every")]
+    pub lose_every: Option<u64>,
+    /// Deliver every n-th delivery twice on purpose, to see the check of `run` fail.
+    #[arg(long)]
+    pub double_every: Option<u64>,
+}
+
+impl FloorArgs {
+    /// What the server is to do wrong.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match (self.lose_every, self.double_every) {
+            (Some(n), _) => Fault::LoseEvery(n),
+            (None, Some(n)) => Fault::DoubleEvery(n),
+            (None, None) => Fault::None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn lists_and_repeats_are_understood() {
+        let cli = Cli::parse_from([
+            "chat-load",
+            "run",
+            "--target",
+            "ws://a:1,ws://b:2",
+            "--closed",
+            "--server-pid",
+            "1",
+            "--server-pid",
+            "2",
+        ]);
+        let Command::Run(args) = cli.command else {
+            panic!("not run")
+        };
+        assert_eq!(args.targets, ["ws://a:1", "ws://b:2"]);
+        assert_eq!(args.server_pids, [1, 2]);
+        assert!(args.closed);
+        assert!(Cli::try_parse_from(["chat-load", "run", "--closed", "--rate", "5"]).is_err());
+    }
+}

@@ -1,0 +1,26 @@
+//! Load on a chat server, and the check of what it promises.
+//!
+//! * [`scenario`] what to do, checked once;
+//! * [`run`] the whole of it: prepare, pace, measure, drain, report;
+//! * `worker` one thread with its rooms: connections, sending on time, receiving;
+//! * [`check`] the promises about one room;
+//! * [`floor`] the simplest server that could do the work, as a yardstick;
+//! * [`idle`] what a connection costs that does nothing.
+
+pub mod args;
+pub mod check;
+pub mod floor;
+pub mod idle;
+mod limits;
+pub mod proc_stat;
+pub mod report;
+mod run;
+pub mod scenario;
+pub mod stamp;
+mod tally;
+mod timer;
+pub mod violations;
+mod worker;
+
+pub use limits::raise_open_files;
+pub use run::{CannotRun, run};
