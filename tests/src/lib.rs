@@ -1,7 +1,7 @@
 //! Whole nodes for tests: started in this process on free ports, talked to over real sockets.
 
 use chat_client::{ConnectOptions, RawConnection, RawFrame, request};
-use chat_node::config::Config;
+use chat_node::config::{Config, StoreKind};
 use chat_node::telemetry::metrics::Metrics;
 use chat_node::{Addresses, Listeners, RunError, Shutdown};
 use chat_protocol::ids::NodeId;
@@ -35,6 +35,10 @@ impl TestNode {
         let mut config = Config::test(NodeId::parse("node1").expect("valid"));
         change(&mut config);
         let listeners = Listeners::bind(&config).expect("free ports can be bound");
+        Self::run(config, listeners)
+    }
+
+    fn run(config: Config, listeners: Listeners) -> Self {
         let addresses = listeners.addresses().expect("bound ports have addresses");
         let shutdown = Shutdown::default();
         let running = tokio::spawn(chat_node::run(config, listeners, shutdown.clone(), Metrics::new()));
@@ -96,6 +100,123 @@ impl TestNode {
         ended
             .expect("a node that is told to stop ends")
             .expect("a node does not panic")
+    }
+}
+
+/// Several nodes that know each other.
+pub struct TestCluster {
+    configs: Vec<Config>,
+    nodes: Vec<Option<TestNode>>,
+    _data: tempfile::TempDir,
+}
+
+impl TestCluster {
+    /// `count` nodes, `node1` and so on, with the local store, heartbeats every 50 ms and failure after 300 ms.
+    ///
+    /// # Panics
+    /// If they cannot be started.
+    pub async fn start(count: usize) -> Self {
+        Self::start_with(count, |_| {}).await
+    }
+
+    /// A cluster whose configurations were changed first.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub async fn start_with(count: usize, change: impl Fn(&mut Config)) -> Self {
+        let data = tempfile::tempdir().expect("a directory");
+        let id = |n: usize| NodeId::parse(&format!("node{n}")).expect("valid");
+        let mut configs: Vec<_> = (1..=count).map(|n| Config::test(id(n))).collect();
+        let bound: Vec<_> = configs
+            .iter()
+            .map(|c| Listeners::bind(c).expect("free ports"))
+            .collect();
+        let addresses: Vec<_> = bound.iter().map(|l| l.addresses().expect("bound")).collect();
+        for (n, config) in configs.iter_mut().enumerate() {
+            config.store = StoreKind::Local;
+            config.data_dir = data.path().join(config.node_id.as_str());
+            config.limits.heartbeat_interval = Duration::from_millis(50);
+            config.limits.heartbeat_failed = Duration::from_millis(300);
+            config.limits.seat_grace = Duration::from_millis(1_000);
+            config.websocket.port = addresses[n].websocket.port();
+            config.xmlrpc.port = addresses[n].xmlrpc.port();
+            config.operations.port = addresses[n].operations.port();
+            config.xmlrpc_address = format!("http://{}", addresses[n].xmlrpc);
+            for (other, address) in addresses.iter().enumerate().filter(|(other, _)| *other != n) {
+                let url = format!("http://{}/", address.xmlrpc).parse().expect("a URL");
+                config.peers.insert(id(other + 1), url);
+            }
+            change(config);
+        }
+        let nodes = configs
+            .iter()
+            .cloned()
+            .zip(bound)
+            .map(|(c, l)| Some(TestNode::run(c, l)))
+            .collect();
+        let this = Self {
+            configs,
+            nodes,
+            _data: data,
+        };
+        for n in 1..=count {
+            this.wait_until_connected(n, count).await;
+        }
+        this
+    }
+
+    /// A node, counted from 1.
+    ///
+    /// # Panics
+    /// If it does not run.
+    #[must_use]
+    pub fn node(&self, n: usize) -> &TestNode {
+        self.nodes[n - 1].as_ref().expect("the node runs")
+    }
+
+    /// Ends a node without any farewell to its peers.
+    ///
+    /// # Panics
+    /// If it does not end.
+    pub async fn crash(&mut self, n: usize) {
+        let node = self.nodes[n - 1].take().expect("the node runs");
+        node.shutdown.force();
+        node.ended().await.expect("a forced stop is no failure");
+    }
+
+    /// Starts a node again, at its old addresses, on what its disk holds.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub async fn restart(&mut self, n: usize) {
+        let config = self.configs[n - 1].clone();
+        let listeners = Listeners::bind(&config).expect("the old ports are free");
+        self.nodes[n - 1] = Some(TestNode::run(config, listeners));
+        let running = self.nodes.iter().flatten().count();
+        self.wait_until_connected(n, running).await;
+    }
+
+    /// Waits until a node sees that so many nodes are there.
+    ///
+    /// # Panics
+    /// If that does not happen.
+    pub async fn wait_until_connected(&self, n: usize, count: usize) {
+        let mut client = self.node(n).client().await;
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let list = client.ask(&request::discover_rooms()).await;
+            if list["data"]["nodes_available"]
+                .as_array()
+                .is_some_and(|nodes| nodes.len() == count)
+            {
+                return;
+            }
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "node{n} does not see {count} nodes: {list}"
+            );
+            tokio::task::yield_now().await;
+        }
     }
 }
 

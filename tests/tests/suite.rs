@@ -4,5 +4,7 @@
 mod bad_input;
 #[path = "suite/classic.rs"]
 mod classic;
+#[path = "suite/cluster.rs"]
+mod cluster;
 #[path = "suite/sessions.rs"]
 mod sessions;

@@ -114,6 +114,10 @@ pub enum Input {
     },
     /// A node failed, or came back as another life: its seats wait to be announced again.
     NodeLost(NodeId),
+    /// A node that was lost answers again, in the same life: its seats stand.
+    NodeBack(NodeId),
+    /// A node may have missed something: it is told where the room stands.
+    NodeReset(NodeId),
     /// A node says which connections it has in the room. Answered like a join with request 0.
     Seats {
         /// Which node.

@@ -2,9 +2,11 @@
 
 use crate::config::{Config, StoreKind};
 use crate::http::ops::{OpsRuntime, OpsState, Pulse, Readiness, Stage};
+use crate::http::peer_rpc::{PeerPort, serve_peers};
 use crate::http::{self, ClientPort};
 use crate::lifecycle::{self, DrainTimes, Shutdown};
 use crate::peers::Peers;
+use crate::peers::inbound::Inbound;
 use crate::rooms::{Clock, MemberCounts, RoomsHandle, Shared};
 use crate::session::registry::Registry;
 use crate::store::Store;
@@ -187,7 +189,20 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
     let ops = http::ops::spawn(&ops_runtime, listeners.operations, ops)?;
     let beat = tokio::spawn(async move { pulse.keep_beating().await });
 
-    let (rooms, shards) = RoomsHandle::start(shared, Arc::clone(&store), Peers);
+    let peers = Peers::new(&shared, store.incarnation(), &config.peers);
+    let (rooms, shards) = RoomsHandle::start(shared, Arc::clone(&store), peers.clone());
+    let methods = Inbound::methods(peers.clone(), rooms.clone());
+    let peer_port = PeerPort {
+        methods,
+        main: tokio::runtime::Handle::current(),
+        limits: Arc::clone(&limits),
+    };
+    let peer_task = {
+        let _context = ops_runtime.handle().enter();
+        let listener = tokio::net::TcpListener::from_std(listeners.xmlrpc)?;
+        ops_runtime.handle().spawn(serve_peers(listener, peer_port))
+    };
+    let peer_tasks = peers.start(&rooms);
     let registry = Arc::new(Registry::new(limits.max_connections));
     let stop_accepting = CancellationToken::new();
     let port = ClientPort {
@@ -223,6 +238,15 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
     };
     stop_accepting.cancel();
     accepting.abort();
+    // Whoever is left after the grace, or at a forced stop, is cut.
+    for session in registry.all() {
+        session.outbound.kill();
+        session.wake();
+    }
+    peer_task.abort();
+    for task in peer_tasks {
+        task.abort();
+    }
     drop(rooms);
     if result.is_ok() {
         // What the shards have handed to the store is finished; a stuck disk does not keep the process.

@@ -4,6 +4,7 @@
 //! and hands the byte stream to warp's filters, which know only about requests.
 
 pub mod ops;
+pub mod peer_rpc;
 pub mod websocket;
 
 use crate::config::Limits;
@@ -19,7 +20,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// Wait after a failed accept: out of file descriptors is not over at once.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Bytes of a request head that are buffered at first; the smallest that hyper takes.
 const HEAD_BUFFER: usize = 8_192;
 

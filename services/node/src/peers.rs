@@ -1,12 +1,31 @@
-//! The other nodes, as rooms see them.
+//! The other nodes: who they are, how they are, and the ways to them.
 //!
-//! This node has none yet: everything about them answers that they are not there.
+//! Each ordered pair of nodes has one [`link`]: a bounded queue and one call in flight. Bulk reads go beside it. Nothing
+//! here is ever waited for inside a room.
 
+mod backoff;
+mod call;
+mod heartbeat;
+pub mod inbound;
+mod link;
+
+use crate::config::Limits;
+use crate::rooms::{RoomsHandle, ShardInput, Shared};
+use call::{CallError, Caller};
 use chat_engine::effect::{Answer, Upward};
-use chat_protocol::ids::{Epoch, Generation, NodeId, RoomId, Seq};
+use chat_engine::membership::{Change, Health, Membership, MembershipLimits};
+use chat_protocol::ids::{Epoch, Generation, Incarnation, NodeId, RoomId, Seq};
 use chat_protocol::message_frame::MessageFrame;
+use chat_protocol::peer_call::{self, Range, method};
+use chat_protocol::peer_item::{PeerBody, PeerItem};
 use chat_protocol::reject::Reject;
-use chat_protocol::server_frame::MemberEvent;
+use chat_protocol::server_frame::{MemberEvent, RoomSummary};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use http::Uri;
+use link::Link;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::task::JoinHandle;
 
 /// Where a room is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,14 +54,283 @@ impl Located {
     }
 }
 
+/// What a peer speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    /// Nobody knows yet.
+    Unknown,
+    /// As we do.
+    Ours,
+    /// The original: it gets heartbeats only.
+    Original,
+}
+
+/// Most rooms whose place is remembered.
+const MAX_LOCATIONS: usize = 100_000;
+
+#[derive(Debug)]
+struct Inner {
+    me: NodeId,
+    incarnation: Incarnation,
+    limits: Arc<Limits>,
+    caller: Caller,
+    links: BTreeMap<NodeId, Arc<Link>>,
+    membership: Mutex<Membership>,
+    dialects: Mutex<BTreeMap<NodeId, Dialect>>,
+    /// Where rooms were found. A remembered place says "unavailable" where nobody can say "not found".
+    locations: Mutex<HashMap<RoomId, NodeId>>,
+}
+
 /// The way to the other nodes. Clones share it.
-#[derive(Debug, Clone, Default)]
-pub struct Peers;
+#[derive(Debug, Clone)]
+pub struct Peers(Arc<Inner>);
+
+/// What a peer answered to a request for its rooms.
+#[derive(Debug)]
+pub struct Hosted {
+    /// Which peer.
+    pub node: NodeId,
+    /// Its rooms, or nothing if it did not answer.
+    pub rooms: Option<Vec<RoomSummary>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these hold is whole between two calls.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Peers {
-    /// Asks all nodes for a room.
-    pub async fn locate(&self, _room: &RoomId) -> Located {
-        Located::Nowhere
+    /// The peers of a node, none of which has been spoken to.
+    #[must_use]
+    pub fn new(shared: &Shared, incarnation: Incarnation, addresses: &BTreeMap<NodeId, Uri>) -> Self {
+        let limits = Arc::clone(&shared.limits);
+        let failed_after = u64::try_from(limits.heartbeat_failed.as_millis()).unwrap_or(u64::MAX);
+        let mut membership = Membership::new(MembershipLimits {
+            failed_after,
+            ..MembershipLimits::default()
+        });
+        let mut links = BTreeMap::new();
+        for (node, address) in addresses.iter().filter(|(node, _)| **node != shared.me) {
+            membership.watch(node.clone());
+            let metrics = shared.metrics.peer(node);
+            links.insert(
+                node.clone(),
+                Arc::new(Link::new(node.clone(), address.clone(), &limits, metrics)),
+            );
+        }
+        Self(Arc::new(Inner {
+            me: shared.me.clone(),
+            incarnation,
+            caller: Caller::new(&limits),
+            limits,
+            links,
+            membership: Mutex::new(membership),
+            dialects: Mutex::default(),
+            locations: Mutex::default(),
+        }))
+    }
+
+    /// Begins to watch and to talk. The tasks end when they are aborted.
+    #[must_use]
+    pub fn start(&self, rooms: &RoomsHandle) -> Vec<JoinHandle<()>> {
+        let mut tasks = Vec::new();
+        for link in self.0.links.values() {
+            tasks.push(tokio::spawn(heartbeat::run(
+                self.clone(),
+                Arc::clone(link),
+                rooms.clone(),
+            )));
+            tasks.push(tokio::spawn(link::run(self.clone(), Arc::clone(link), rooms.clone())));
+        }
+        tasks
+    }
+
+    /// Which life of this node.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.0.incarnation
+    }
+
+    /// Health of a peer; a node that is no peer has failed.
+    #[must_use]
+    pub fn health(&self, node: &NodeId) -> Health {
+        lock(&self.0.membership).health(node).unwrap_or(Health::Failed)
+    }
+
+    fn dialect(&self, node: &NodeId) -> Dialect {
+        lock(&self.0.dialects).get(node).copied().unwrap_or(Dialect::Unknown)
+    }
+
+    fn set_dialect(&self, node: &NodeId, dialect: Dialect) {
+        lock(&self.0.dialects).insert(node.clone(), dialect);
+    }
+
+    /// Tells the rooms what changed, links first: what is queued for a former life means nothing to the new one.
+    async fn apply(&self, changes: Vec<Change>, rooms: &RoomsHandle) {
+        let restarted = |node: &NodeId| {
+            changes
+                .iter()
+                .any(|c| matches!(c, Change::Restarted(other, _) if other == node))
+        };
+        for change in &changes {
+            match change {
+                Change::Restarted(node, life) => {
+                    tracing::info!(peer = %node, incarnation = %life, "peer is another life");
+                    if let Some(link) = self.0.links.get(node) {
+                        link.reset();
+                    }
+                    rooms.tell_all(|| ShardInput::PeerRestarted(node.clone())).await;
+                }
+                Change::Health(node, health) => {
+                    tracing::info!(peer = %node, ?health, "peer health");
+                    if let Some(link) = self.0.links.get(node) {
+                        link.health_changed(*health);
+                    }
+                    let (health, same_life) = (*health, !restarted(node));
+                    rooms
+                        .tell_all(|| ShardInput::PeerHealth {
+                            node: node.clone(),
+                            health,
+                            same_life,
+                        })
+                        .await;
+                }
+            }
+        }
+    }
+
+    // === what rooms send
+
+    fn queue(&self, to: &NodeId, room: &RoomId, body: PeerBody) {
+        // Rooms speak to nodes that spoke to them, and only peers do.
+        if let Some(link) = self.0.links.get(to) {
+            link.push(PeerItem {
+                room: room.clone(),
+                body,
+            });
+        }
+    }
+
+    /// Sends messages to a node with members in the room.
+    pub fn relay(&self, to: &NodeId, room: &RoomId, generation: Generation, epoch: Epoch, frames: Vec<MessageFrame>) {
+        self.queue(
+            to,
+            room,
+            PeerBody::Deliver {
+                generation,
+                epoch,
+                frames,
+            },
+        );
+    }
+
+    /// Tells a node who came or went.
+    pub fn announce(&self, to: &NodeId, room: &RoomId, event: MemberEvent) {
+        self.queue(to, room, PeerBody::Member(event));
+    }
+
+    /// Tells a node where a room stands.
+    pub fn tell_head(&self, to: &NodeId, room: &RoomId, generation: Generation, epoch: Epoch, head: Seq) {
+        self.queue(
+            to,
+            room,
+            PeerBody::Head {
+                generation,
+                epoch,
+                head,
+            },
+        );
+    }
+
+    /// Answers a request of a node.
+    pub fn answer(&self, to: &NodeId, room: &RoomId, request: u64, answer: Answer) {
+        let body = match answer {
+            Answer::Joined(joined) => PeerBody::Joined {
+                request,
+                info: joined.info,
+                generation: joined.generation,
+                epoch: joined.epoch,
+                head: joined.head,
+            },
+            Answer::JoinRefused(reject) => PeerBody::JoinRefused { request, reject },
+            Answer::Sent {
+                message_id,
+                seq,
+                timestamp,
+            } => PeerBody::Sent {
+                request,
+                message_id,
+                seq,
+                timestamp,
+            },
+            Answer::SendRefused(reject) => PeerBody::SendRefused { request, reject },
+            // Whoever left does not wait for an answer.
+            Answer::Left => return,
+        };
+        self.queue(to, room, body);
+    }
+
+    /// Asks the admin node of a room for something.
+    pub fn tell(&self, to: &NodeId, room: &RoomId, item: Upward) {
+        let body = match item {
+            Upward::Join { request, session, user } => PeerBody::Join { request, session, user },
+            Upward::Leave { session, user, closed } => PeerBody::Leave { session, user, closed },
+            Upward::Send(forward) => PeerBody::Forward {
+                request: forward.request,
+                session: forward.session,
+                user: forward.user,
+                content: forward.content,
+                client_msg_id: forward.client_msg_id,
+            },
+            Upward::Seats(seats) => PeerBody::Seats(seats),
+        };
+        self.queue(to, room, body);
+    }
+
+    // === what rooms ask
+
+    /// Asks all nodes for a room, at the same time. Takes at most the deadline of one call.
+    pub async fn locate(&self, room: &RoomId) -> Located {
+        let mut asked: FuturesUnordered<_> = self
+            .0
+            .links
+            .values()
+            .filter(|link| self.dialect(link.node()) != Dialect::Original)
+            .map(async |link| {
+                let params = vec![dxr::Value::String(room.to_string())];
+                let hosted = match self.call(link, method::LOCATE, &params).await {
+                    Ok(value) => peer_call::read_located(&value).ok(),
+                    Err(_) => None,
+                };
+                (link.node().clone(), hosted)
+            })
+            .collect();
+        let mut all_answered = true;
+        while let Some((node, hosted)) = asked.next().await {
+            match hosted {
+                Some(true) => {
+                    self.remember(room, &node);
+                    return Located::At(node);
+                }
+                Some(false) => {}
+                None => all_answered = false,
+            }
+        }
+        match lock(&self.0.locations).get(room) {
+            // A node that answered "no" has lost the room, or never had it.
+            Some(node) if !all_answered && self.health(node) == Health::Failed => Located::At(node.clone()),
+            _ if all_answered => Located::Nowhere,
+            _ => Located::Unavailable,
+        }
+    }
+
+    fn remember(&self, room: &RoomId, node: &NodeId) {
+        let mut locations = lock(&self.0.locations);
+        if locations.len() >= MAX_LOCATIONS {
+            // Rare, and only a better error text is lost.
+            locations.clear();
+        }
+        locations.insert(room.clone(), node.clone());
     }
 
     /// Committed messages of a room at its admin node.
@@ -52,25 +340,55 @@ impl Peers {
     pub async fn read_range(
         &self,
         node: &NodeId,
-        _room: &RoomId,
-        _from: Seq,
-        _limit: usize,
+        room: &RoomId,
+        from: Seq,
+        limit: usize,
     ) -> Result<Vec<MessageFrame>, String> {
-        Err(format!("{node} is not known"))
+        let link = self.0.links.get(node).ok_or_else(|| format!("{node} is not known"))?;
+        let params = peer_call::range_params(room, from, limit);
+        let value = self
+            .call(link, method::READ_RANGE, &params)
+            .await
+            .map_err(|why| why.to_string())?;
+        let range = Range::from_value(&value).map_err(|_| format!("{node} answered something else"))?;
+        Ok(range.frames)
     }
 
-    /// Sends messages to a node with members in the room.
-    pub fn relay(&self, _to: &NodeId, _room: &RoomId, _: Generation, _: Epoch, _: Vec<MessageFrame>) {}
+    /// The rooms of all peers, in order of their answers.
+    pub async fn hosted_rooms(&self) -> Vec<Hosted> {
+        let asked: FuturesUnordered<_> = self
+            .0
+            .links
+            .values()
+            .map(async |link| {
+                let node = link.node().clone();
+                // Asking a node that has failed would only make everybody wait for its deadline.
+                if self.health(&node) == Health::Failed {
+                    return Hosted { node, rooms: None };
+                }
+                let rooms = match self.call(link, method::GET_HOSTED_ROOMS, &[]).await {
+                    Ok(value) => peer_call::read_hosted_rooms(&value).ok(),
+                    Err(_) => None,
+                };
+                Hosted { node, rooms }
+            })
+            .collect();
+        asked.collect().await
+    }
 
-    /// Tells a node who came or went.
-    pub fn announce(&self, _to: &NodeId, _room: &RoomId, _event: MemberEvent) {}
-
-    /// Tells a node where a room stands.
-    pub fn tell_head(&self, _to: &NodeId, _room: &RoomId, _: Generation, _: Epoch, _head: Seq) {}
-
-    /// Answers a request of a node.
-    pub fn answer(&self, _to: &NodeId, _room: &RoomId, _request: u64, _answer: Answer) {}
-
-    /// Asks the admin node of a room for something.
-    pub fn tell(&self, _to: &NodeId, _room: &RoomId, _item: Upward) {}
+    async fn call(&self, link: &Link, method: &'static str, params: &[dxr::Value]) -> Result<dxr::Value, CallError> {
+        let result = self
+            .0
+            .caller
+            .call(link.address(), method, params, self.0.limits.peer_call_timeout)
+            .await;
+        let metrics = link.metrics().calls(method);
+        match &result {
+            Ok(_) => metrics.ok.inc(),
+            Err(CallError::Timeout) => metrics.timeout.inc(),
+            Err(CallError::Fault(_)) => metrics.fault.inc(),
+            Err(_) => metrics.error.inc(),
+        }
+        result
+    }
 }

@@ -5,6 +5,7 @@
 
 pub mod lists;
 mod perform;
+mod relations;
 mod shard;
 
 use crate::config::Limits;
@@ -12,10 +13,12 @@ use crate::peers::Peers;
 use crate::session::Session;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
+use chat_engine::membership::Health;
 use chat_engine::room::RoomLimits;
 use chat_engine::room::sequencer::SequencerLimits;
 use chat_engine::time::{Millis, Now};
 use chat_protocol::ids::{NodeId, RoomId, SessionId, UserName};
+use chat_protocol::peer_item::PeerItem;
 use chat_protocol::timestamp::Timestamp;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -64,6 +67,26 @@ pub enum ShardInput {
         session: SessionId,
         /// Which room.
         room: RoomId,
+    },
+    /// Another node says something about rooms of this shard.
+    Items {
+        /// Which node.
+        from: NodeId,
+        /// What, in its order.
+        items: Vec<PeerItem>,
+    },
+    /// A node lives another life: its connections are gone, and what was asked of it is uncertain.
+    PeerRestarted(NodeId),
+    /// A link with a node lost something.
+    PeerReset(NodeId),
+    /// The health of a node changed.
+    PeerHealth {
+        /// Which node.
+        node: NodeId,
+        /// How it is now.
+        health: Health,
+        /// False if it is healthy because it lives another life.
+        same_life: bool,
     },
 }
 
@@ -252,6 +275,31 @@ impl RoomsHandle {
             },
         )
         .await;
+    }
+
+    /// Hands items of another node to their rooms, in their order per room.
+    pub async fn items(&self, from: &NodeId, items: Vec<PeerItem>) {
+        let mut per_shard: Vec<Vec<PeerItem>> = self.0.shards.iter().map(|_| Vec::new()).collect();
+        for item in items {
+            per_shard[self.index_of(&item.room)].push(item);
+        }
+        for (shard, items) in per_shard.into_iter().enumerate().filter(|(_, items)| !items.is_empty()) {
+            self.send(
+                shard,
+                ShardInput::Items {
+                    from: from.clone(),
+                    items,
+                },
+            )
+            .await;
+        }
+    }
+
+    /// Tells every shard the same.
+    pub async fn tell_all(&self, input: impl Fn() -> ShardInput) {
+        for shard in 0..self.0.shards.len() {
+            self.send(shard, input()).await;
+        }
     }
 
     async fn send(&self, shard: usize, input: ShardInput) {

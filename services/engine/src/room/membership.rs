@@ -17,8 +17,24 @@ impl Room {
             }
             Input::PageFailed { session, from } => self.audience.page_failed(session, from, self.delivered, effects),
             Input::NodeLost(node) => self.roster.orphan(&node, now.mono),
+            Input::NodeBack(node) => self.roster.adopt(&node),
+            Input::NodeReset(node) => self.tell_head(now, node, effects),
             Input::Seats { node, seats } => self.on_seats(now, node, seats, effects),
             Input::Claimed(_) | Input::Appended { .. } | Input::Reread(_) => {}
+        }
+    }
+
+    /// The node announces its seats again if it is one that should; until then they are not certain.
+    fn tell_head(&mut self, now: Now, node: NodeId, effects: &mut Effects) {
+        if self.roster.seats_behind(&node).next().is_some() {
+            self.roster.orphan(&node, now.mono);
+            let (generation, epoch) = (self.generation, self.sequencer.epoch());
+            effects.push(Effect::TellHead {
+                nodes: vec![node],
+                generation,
+                epoch,
+                head: self.delivered,
+            });
         }
     }
 

@@ -2,6 +2,7 @@
 //! waits for a list is still read, and answers by itself.
 
 use super::RoomsHandle;
+use crate::peers::Hosted;
 use crate::session::Session;
 use crate::session::outbound::Flushed;
 use crate::store::{CreateError, StoreError};
@@ -9,6 +10,7 @@ use chat_engine::stored::RoomProfile;
 use chat_protocol::codec;
 use chat_protocol::ids::{RoomId, RoomName, UserName};
 use chat_protocol::server_frame::{RoomSummary, ServerFrame};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Rooms per read of the store.
@@ -33,22 +35,41 @@ impl RoomsHandle {
     pub fn discover_for(&self, session: Arc<Session>) {
         let this = self.clone();
         tokio::spawn(async move {
+            let (own, hosted) = tokio::join!(this.own_rooms(), this.peers().hosted_rooms());
             let me = this.shared().me.clone();
-            let frame = match this.own_rooms().await {
-                Ok((rooms, total)) => ServerFrame::GlobalRoomsList {
+            let (mut available, mut unavailable) = (Vec::new(), Vec::new());
+            let (mut rooms, mut total) = match own {
+                Ok(own) => {
+                    available.push(me);
+                    own
+                }
+                Err(_) => {
+                    unavailable.push(me);
+                    (Vec::new(), 0)
+                }
+            };
+            // A room that two nodes report would make the original client drop the rest of the list.
+            let mut known: HashSet<RoomId> = rooms.iter().map(|room| room.room_id.clone()).collect();
+            for Hosted { node, rooms: theirs } in hosted {
+                match theirs {
+                    Some(theirs) => {
+                        available.push(node);
+                        let new: Vec<_> = theirs.into_iter().filter(|r| known.insert(r.room_id.clone())).collect();
+                        total += new.len();
+                        rooms.extend(new);
+                    }
+                    None => unavailable.push(node),
+                }
+            }
+            finish(
+                &session,
+                &ServerFrame::GlobalRoomsList {
                     rooms,
                     total,
-                    available: vec![me],
-                    unavailable: Vec::new(),
+                    available,
+                    unavailable,
                 },
-                Err(_) => ServerFrame::GlobalRoomsList {
-                    rooms: Vec::new(),
-                    total: 0,
-                    available: Vec::new(),
-                    unavailable: vec![me],
-                },
-            };
-            finish(&session, &frame);
+            );
         });
     }
 

@@ -9,6 +9,7 @@ use crate::session::Session;
 use crate::session::outbound::Flushed;
 use crate::store::{Appender, Store};
 use chat_engine::effect::{Effects, Origin, Submission};
+use chat_engine::membership::Health;
 use chat_engine::room::follower::{self, Follower};
 use chat_engine::room::roster::Seat;
 use chat_engine::room::{self, Room, RoomLimits};
@@ -90,9 +91,9 @@ pub(super) struct Outside {
 }
 
 pub(super) struct Shard {
-    outside: Outside,
+    pub(super) outside: Outside,
     limits: RoomLimits,
-    rooms: HashMap<RoomId, Entry>,
+    pub(super) rooms: HashMap<RoomId, Entry>,
     /// Rooms whose place is being looked for, and what waits for it.
     locating: HashMap<RoomId, VecDeque<ShardInput>>,
     deadlines: BTreeSet<(Millis, RoomId)>,
@@ -233,6 +234,14 @@ impl Shard {
         match input {
             ShardInput::Request { session, room, request } => self.on_request(now, session, room, request),
             ShardInput::Closed { session, room } => self.on_closed(now, session, room),
+            ShardInput::Items { from, items } => self.on_items(now, &from, items),
+            ShardInput::PeerRestarted(node) => self.on_peer_restarted(now, &node),
+            ShardInput::PeerReset(node) => self.on_peer_reset(now, &node),
+            ShardInput::PeerHealth {
+                node,
+                health,
+                same_life,
+            } => self.on_peer_health(now, &node, health, same_life),
         }
     }
 
@@ -325,7 +334,7 @@ impl Shard {
         };
         match located {
             Located::Here => self.open(now, &room),
-            Located::At(node) => self.follow(&room, node),
+            Located::At(node) => self.follow(now, &room, node),
             Located::Nowhere | Located::Unavailable | Located::Failed(_) => {
                 let reject = located.reject();
                 for input in waiting {
@@ -358,12 +367,24 @@ impl Shard {
         self.settle(now, room);
     }
 
-    fn follow(&mut self, room: &RoomId, admin: NodeId) {
-        if !self.rooms.contains_key(room) {
-            let machine = Follower::new(room.clone(), admin, self.limits);
-            self.rooms
-                .insert(room.clone(), Entry::new(Machine::Member(Box::new(machine))));
-            self.outside.shared.metrics.rooms_active.inc();
+    fn follow(&mut self, now: Now, room: &RoomId, admin: NodeId) {
+        if self.rooms.contains_key(room) {
+            return;
+        }
+        let failed = self.outside.peers.health(&admin) == Health::Failed;
+        let machine = Follower::new(room.clone(), admin, self.limits);
+        self.rooms
+            .insert(room.clone(), Entry::new(Machine::Member(Box::new(machine))));
+        self.outside.shared.metrics.rooms_active.inc();
+        if failed && let Some(entry) = self.rooms.get_mut(room) {
+            entry.take(
+                now,
+                Completion::Member(follower::Input::AdminFailed),
+                &mut self.effects,
+                &mut self.outside,
+            );
+            // It is not needed by anybody yet, but it will be before this turn ends.
+            self.effects.clear();
         }
     }
 

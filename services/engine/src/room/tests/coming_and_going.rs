@@ -200,6 +200,35 @@ fn a_lost_node_that_announces_its_seats_in_time_loses_nobody() {
 }
 
 #[test]
+fn a_lost_node_that_answers_again_in_the_same_life_loses_nobody() {
+    let mut room = AdminRoom::with_head(0)
+        .with_local(1, "ines")
+        .with_remote("b", 1, "otto");
+    room.on(20_000, Input::NodeLost(node("b")));
+    assert_eq!(room.on(25_000, Input::NodeBack(node("b"))), []);
+    assert_eq!(room.timeout(60_000), []);
+}
+
+#[test]
+fn a_node_whose_link_lost_something_is_told_the_head_and_must_announce_its_seats() {
+    let mut room = AdminRoom::with_head(7)
+        .with_local(1, "ines")
+        .with_remote("b", 1, "otto");
+    let head = Effect::TellHead {
+        nodes: vec![node("b")],
+        generation: chat_protocol::ids::Generation(1),
+        epoch: chat_protocol::ids::Epoch(1),
+        head: chat_protocol::ids::Seq(7),
+    };
+    assert_eq!(room.on(20_000, Input::NodeReset(node("b"))), [head]);
+    assert_eq!(room.on(20_000, Input::NodeReset(node("c"))), []);
+    assert_eq!(
+        room.timeout(30_000),
+        [announce(event("otto", 1, 30_000, Some(NodeUnreachable)), None, &[])]
+    );
+}
+
+#[test]
 fn announced_seats_replace_what_was_known_of_the_node() {
     let mut room = AdminRoom::with_head(0)
         .with_local(1, "ines")

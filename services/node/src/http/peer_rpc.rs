@@ -1,0 +1,153 @@
+//! The peer port: XML-RPC over HTTP on `/` and `/RPC2`.
+//!
+//! It is accepted, read and, for a heartbeat, answered on the operations runtime, so that a node that is busy is not
+//! taken for a dead one. Everything else is handed to the main runtime.
+
+use super::ACCEPT_PAUSE;
+use crate::config::Limits;
+use crate::peers::inbound::Methods;
+use bytes::Bytes;
+use chat_protocol::limits::MAX_REQUEST_BODY;
+use chat_protocol::peer_call::method;
+use chat_protocol::peer_fault::PeerFault;
+use chat_protocol::peer_xml::{self, XmlLimits};
+use http::{HeaderMap, Response, header};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::sync::Arc;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use warp::filters::BoxedFilter;
+use warp::{Filter, Rejection, Reply};
+
+/// What a connection of a peer needs.
+#[derive(Clone)]
+pub struct PeerPort {
+    /// What can be called.
+    pub methods: Arc<Methods>,
+    /// Where calls are executed.
+    pub main: Handle,
+    /// Bounds.
+    pub limits: Arc<Limits>,
+}
+
+/// Accepts peers until the task is aborted. To be run on the operations runtime.
+pub async fn serve_peers(listener: TcpListener, port: PeerPort) {
+    let places = Arc::new(Semaphore::new(port.limits.peer_connections));
+    loop {
+        // Never closed, so there always is one; the others wait in the kernel's backlog.
+        let place = Arc::clone(&places).acquire_owned().await.ok();
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let port = port.clone();
+                tokio::spawn(async move {
+                    let _place = place;
+                    serve(stream, port).await;
+                });
+            }
+            Err(why) => {
+                tracing::warn!(%why, "cannot accept a peer");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, port: PeerPort) {
+    drop(stream.set_nodelay(true));
+    let header_timeout = port.limits.header_timeout;
+    let service = warp::service(filter(port));
+    // An error here is the caller's: it went away, was silent for too long, or did not speak HTTP.
+    drop(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(header_timeout)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+            .await,
+    );
+}
+
+/// The filter tree of the peer port.
+fn filter(port: PeerPort) -> BoxedFilter<(impl Reply,)> {
+    let path = warp::path::end().or(warp::path("RPC2").and(warp::path::end())).unify();
+    let body_timeout = port.limits.header_timeout;
+    path.and(warp::post())
+        .and(warp::body::content_length_limit(MAX_REQUEST_BODY as u64))
+        .and(warp::body::stream())
+        .and_then(move |body| async move {
+            match tokio::time::timeout(body_timeout, collect(body)).await {
+                Ok(Some(body)) => Ok(body),
+                // Too slow, broken off, or longer than announced.
+                _ => Err(warp::reject::custom(Unfinished)),
+            }
+        })
+        .then(move |body: Bytes| answer(port.clone(), body))
+        .recover(|rejection: Rejection| async move {
+            if rejection.find::<Unfinished>().is_some() {
+                let mut response = Response::new(String::new());
+                *response.status_mut() = http::StatusCode::REQUEST_TIMEOUT;
+                return Ok(response);
+            }
+            Err(rejection)
+        })
+        .boxed()
+}
+
+#[derive(Debug)]
+struct Unfinished;
+
+impl warp::reject::Reject for Unfinished {}
+
+async fn collect<B: bytes::Buf>(body: impl futures_util::Stream<Item = Result<B, warp::Error>>) -> Option<Bytes> {
+    use futures_util::StreamExt;
+    let mut body = std::pin::pin!(body);
+    let mut all = bytes::BytesMut::new();
+    while let Some(chunk) = body.next().await {
+        let mut chunk = chunk.ok()?;
+        if all.len() + chunk.remaining() > MAX_REQUEST_BODY {
+            return None;
+        }
+        let bytes = chunk.copy_to_bytes(chunk.remaining());
+        all.extend_from_slice(&bytes);
+    }
+    Some(all.freeze())
+}
+
+async fn answer(port: PeerPort, body: Bytes) -> Response<String> {
+    let Ok(call) = peer_xml::read_call(&body, XmlLimits::REQUEST) else {
+        return fault(PeerFault::InvalidRequest);
+    };
+    let heartbeat = call.method == method::HEARTBEAT;
+    let methods = Arc::clone(&port.methods);
+    let work = async move {
+        match methods.get(call.method.as_str()) {
+            Some(handler) => match handler.handle(&call.params, HeaderMap::new()).await {
+                Ok(value) => xml(peer_xml::write_response(&value)),
+                Err(fault) => xml(peer_xml::write_fault(fault.code(), fault.string())),
+            },
+            None => fault(PeerFault::NoSuchMethod),
+        }
+    };
+    if heartbeat {
+        return work.await;
+    }
+    // A panic in a handler is one failed call.
+    port.main
+        .spawn(work)
+        .await
+        .unwrap_or_else(|_| fault(PeerFault::Internal))
+}
+
+fn fault(fault: PeerFault) -> Response<String> {
+    xml(peer_xml::write_fault(fault.code(), fault.text()))
+}
+
+fn xml(body: String) -> Response<String> {
+    let mut response = Response::new(body);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/xml"));
+    response
+}

@@ -1,0 +1,100 @@
+//! One XML-RPC call over HTTP: a deadline, a bound on the answer, and connections that are kept.
+
+use crate::config::Limits;
+use bytes::Bytes;
+use chat_protocol::limits::MAX_RESPONSE_BODY;
+use chat_protocol::peer_xml::{self, RemoteFault, XmlError, XmlLimits};
+use dxr::Value;
+use http::{Request, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use std::fmt;
+use std::time::Duration;
+
+/// How long an unused connection is kept; shorter than the time that a server waits for the next request.
+const KEEP_IDLE: Duration = Duration::from_secs(5);
+/// Unused connections per peer: the link, a heartbeat, a page or two.
+const MAX_IDLE: usize = 4;
+
+/// Why a call has no answer.
+#[derive(Debug)]
+pub(super) enum CallError {
+    /// The deadline passed. Whether the call was executed is unknown.
+    Timeout,
+    /// No connection, or it broke. Whether the call was executed is unknown.
+    Broken(String),
+    /// The answer was no XML-RPC answer.
+    Odd(&'static str),
+    /// The answer exceeded a limit or was no XML-RPC.
+    Xml(XmlError),
+    /// The peer said no.
+    Fault(RemoteFault),
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout => f.write_str("no answer in time"),
+            Self::Broken(why) => write!(f, "connection failed: {why}"),
+            Self::Odd(why) => f.write_str(why),
+            Self::Xml(why) => write!(f, "{why}"),
+            Self::Fault(fault) => write!(f, "fault {}: {}", fault.code, fault.text),
+        }
+    }
+}
+
+/// Calls peers. Clones share the connections.
+#[derive(Debug, Clone)]
+pub(super) struct Caller(Client<HttpConnector, Full<Bytes>>);
+
+impl Caller {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(limits.peer_connect_timeout));
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(KEEP_IDLE)
+            .pool_max_idle_per_host(MAX_IDLE)
+            .build(connector);
+        Self(client)
+    }
+
+    /// Calls `method` at `address`. Dropping the future gives the call up; it may have been executed.
+    pub(super) async fn call(
+        &self,
+        address: &Uri,
+        method: &str,
+        params: &[Value],
+        deadline: Duration,
+    ) -> Result<Value, CallError> {
+        let body = peer_xml::write_call(method, params);
+        let request = Request::post(address.clone())
+            .header(header::CONTENT_TYPE, "text/xml")
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|_| CallError::Odd("the address is no URL"))?;
+        tokio::time::timeout(deadline, self.exchange(request))
+            .await
+            .map_err(|_| CallError::Timeout)?
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Value, CallError> {
+        let response = self
+            .0
+            .request(request)
+            .await
+            .map_err(|why| CallError::Broken(why.to_string()))?;
+        if response.status() != http::StatusCode::OK {
+            return Err(CallError::Odd("the answer has another status than 200"));
+        }
+        let body = Limited::new(response.into_body(), MAX_RESPONSE_BODY).collect().await;
+        let body = body
+            .map_err(|_| CallError::Odd("the answer is too long or broke off"))?
+            .to_bytes();
+        peer_xml::read_response(&body, XmlLimits::RESPONSE)
+            .map_err(CallError::Xml)?
+            .map_err(CallError::Fault)
+    }
+}

@@ -1,0 +1,215 @@
+//! What other nodes ask of this one.
+//!
+//! Answers come from queues and from the store; no handler calls another node.
+
+use super::{Peers, lock};
+use crate::rooms::{RoomsHandle, ShardInput};
+use chat_protocol::ids::{Generation, Incarnation, NodeId};
+use chat_protocol::limits::MAX_RESPONSE_BODY;
+use chat_protocol::message_frame::MessageFrame;
+use chat_protocol::peer_call::{self, Capabilities, Exchange, Heartbeat, Range, method};
+use chat_protocol::peer_fault::PeerFault;
+use dxr::{Fault, Value};
+use dxr_server::{Handler, HandlerResult, async_trait};
+use http::HeaderMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// Most messages of one range.
+const MAX_RANGE: usize = 500;
+/// Most bytes of content of one range: escaped five times it still fits an answer.
+const RANGE_BYTES: usize = 512 << 10;
+/// How long a list of rooms is given out again.
+const LIST_AGE: Duration = Duration::from_secs(1);
+/// Most rooms that may be asked for at once.
+const MAX_HEADS: usize = 10_000;
+
+/// Where the items of one sender are.
+#[derive(Debug, Default)]
+struct Received {
+    incarnation: Incarnation,
+    next: u64,
+}
+
+/// The methods of this node, ready to be called.
+pub struct Inbound {
+    peers: Peers,
+    rooms: RoomsHandle,
+    /// One per sender; held while its items are handed over, so that two calls of one sender never mix.
+    received: BTreeMap<NodeId, tokio::sync::Mutex<Received>>,
+    list: Mutex<Option<(Instant, Value)>>,
+}
+
+impl std::fmt::Debug for Inbound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inbound").finish_non_exhaustive()
+    }
+}
+
+/// One method, as dxr dispatches it.
+struct Method {
+    name: &'static str,
+    inbound: Arc<Inbound>,
+}
+
+#[async_trait]
+impl Handler for Method {
+    async fn handle(&self, params: &[Value], _headers: HeaderMap) -> HandlerResult {
+        let answer = self.inbound.dispatch(self.name, params).await;
+        answer.map_err(|fault| Fault::new(fault.code(), fault.text().to_owned()))
+    }
+}
+
+/// All methods by name.
+pub type Methods = HashMap<&'static str, Box<dyn Handler>>;
+
+impl Inbound {
+    /// The methods of a node.
+    #[must_use]
+    pub fn methods(peers: Peers, rooms: RoomsHandle) -> Arc<Methods> {
+        let received = peers
+            .0
+            .links
+            .keys()
+            .map(|node| (node.clone(), tokio::sync::Mutex::default()))
+            .collect();
+        let inbound = Arc::new(Self {
+            peers,
+            rooms,
+            received,
+            list: Mutex::default(),
+        });
+        let method = |name: &'static str| {
+            let handler: Box<dyn Handler> = Box::new(Method {
+                name,
+                inbound: Arc::clone(&inbound),
+            });
+            (name, handler)
+        };
+        Arc::new(method::ALL.into_iter().map(method).collect())
+    }
+
+    async fn dispatch(&self, name: &str, params: &[Value]) -> Result<Value, PeerFault> {
+        match name {
+            method::HEARTBEAT => peer_call::no_params(params).map(|()| self.heartbeat()),
+            method::LIST_METHODS => {
+                peer_call::no_params(params)?;
+                Ok(Value::Array(
+                    method::ALL
+                        .iter()
+                        .map(|name| Value::String((*name).to_owned()))
+                        .collect(),
+                ))
+            }
+            method::CAPABILITIES => peer_call::no_params(params).map(|()| self.capabilities()),
+            method::GET_HOSTED_ROOMS => {
+                peer_call::no_params(params)?;
+                self.hosted_rooms().await
+            }
+            method::EXCHANGE => self.exchange(Exchange::from_params(params)?).await,
+            method::LOCATE => {
+                let room = peer_call::locate_from_params(params)?;
+                let hosted = self
+                    .rooms
+                    .store()
+                    .has_room(room)
+                    .await
+                    .map_err(|_| PeerFault::Internal)?;
+                Ok(peer_call::located(hosted))
+            }
+            method::READ_RANGE => self.read_range(params).await,
+            method::HEADS => {
+                let rooms = peer_call::heads_from_params(params)?;
+                if rooms.len() > MAX_HEADS {
+                    return Err(PeerFault::InvalidParams);
+                }
+                let heads = self.rooms.store().heads(rooms).await.map_err(|_| PeerFault::Internal)?;
+                Ok(peer_call::heads(&heads))
+            }
+            _ => Err(PeerFault::NoSuchMethod),
+        }
+    }
+
+    fn heartbeat(&self) -> Value {
+        let heartbeat = Heartbeat {
+            node_id: self.peers.0.me.clone(),
+            incarnation: Some(self.peers.0.incarnation),
+            timestamp: self.rooms.shared().clock.now().wall,
+        };
+        heartbeat.to_value()
+    }
+
+    fn capabilities(&self) -> Value {
+        let (node_id, incarnation) = (self.peers.0.me.clone(), self.peers.0.incarnation);
+        Capabilities {
+            node_id,
+            incarnation,
+            versions: vec![1],
+        }
+        .to_value()
+    }
+
+    async fn hosted_rooms(&self) -> Result<Value, PeerFault> {
+        if let Some((made, list)) = &*lock(&self.list)
+            && made.elapsed() < LIST_AGE
+        {
+            return Ok(list.clone());
+        }
+        let (mut rooms, _) = self.rooms.own_rooms().await.map_err(|_| PeerFault::Internal)?;
+        for room in &mut rooms {
+            room.node_address = Some(Arc::clone(&self.rooms.shared().address));
+        }
+        let list = peer_call::hosted_rooms(&rooms, MAX_RESPONSE_BODY);
+        *lock(&self.list) = Some((Instant::now(), list.clone()));
+        Ok(list)
+    }
+
+    async fn read_range(&self, params: &[Value]) -> Result<Value, PeerFault> {
+        let (room, from, limit) = peer_call::range_from_params(params)?;
+        let read = self.rooms.store().read(room, from, limit.min(MAX_RANGE), RANGE_BYTES);
+        let messages = read.await.map_err(|_| PeerFault::Internal)?;
+        let generation = (!messages.is_empty()).then_some(Generation(1));
+        Ok(Range {
+            generation,
+            frames: messages.iter().map(MessageFrame::encode).collect(),
+        }
+        .to_value())
+    }
+
+    /// Takes the items of one call: those that are new, in order, once.
+    async fn exchange(&self, exchange: Exchange) -> Result<Value, PeerFault> {
+        if exchange.receiver_incarnation != self.peers.0.incarnation {
+            return Err(PeerFault::Superseded);
+        }
+        let received = self.received.get(&exchange.sender).ok_or(PeerFault::InvalidParams)?;
+        let mut received = received.lock().await;
+        if exchange.sender_incarnation < received.incarnation {
+            return Err(PeerFault::Superseded);
+        }
+        if exchange.sender_incarnation > received.incarnation {
+            *received = Received {
+                incarnation: exchange.sender_incarnation,
+                next: 0,
+            };
+            let mut changes = Vec::new();
+            let now = self.rooms.shared().clock.mono();
+            let life = Some(exchange.sender_incarnation);
+            lock(&self.peers.0.membership).heard(now, &exchange.sender, life, &mut changes);
+            self.peers.apply(changes, &self.rooms).await;
+        }
+        if exchange.first_index > received.next {
+            tracing::warn!(peer = %exchange.sender, "items were given up on the way");
+            self.rooms
+                .tell_all(|| ShardInput::PeerReset(exchange.sender.clone()))
+                .await;
+            received.next = exchange.first_index;
+        }
+        let known = usize::try_from(received.next - exchange.first_index).unwrap_or(usize::MAX);
+        let count = exchange.items.len();
+        let fresh: Vec<_> = exchange.items.into_iter().skip(known).flatten().collect();
+        self.rooms.items(&exchange.sender, fresh).await;
+        received.next = received.next.max(exchange.first_index + count as u64);
+        Ok(peer_call::accepted(received.next))
+    }
+}

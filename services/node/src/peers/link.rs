@@ -1,0 +1,179 @@
+//! The link to one peer: items in order, one call in flight, each item taken exactly once per pair of lives.
+//!
+//! A call carries what queued while the last one was in flight; nothing waits for a timer. Items stay in the queue until
+//! the peer has them. If the queue exceeds its bound, everything in it is given up, the indexes jump, and both ends
+//! begin again from what they know: seats are announced, heads are told, holes are read.
+
+use super::backoff::Backoff;
+use super::{CallError, Peers};
+use crate::config::Limits;
+use crate::rooms::{RoomsHandle, ShardInput};
+use crate::telemetry::metrics::PeerMetrics;
+use chat_engine::membership::Health;
+use chat_protocol::ids::NodeId;
+use chat_protocol::peer_call::{Exchange, method, read_accepted};
+use chat_protocol::peer_fault::is_superseded;
+use chat_protocol::peer_item::PeerItem;
+use http::Uri;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+#[derive(Debug, Default)]
+struct Queue {
+    items: VecDeque<PeerItem>,
+    bytes: usize,
+    /// The index of the first item in the queue.
+    first_index: u64,
+    /// Counts resets, so that an answer to a call of before is not taken for one of after.
+    era: u64,
+    overflowed: bool,
+}
+
+/// The way to one peer.
+#[derive(Debug)]
+pub(super) struct Link {
+    node: NodeId,
+    address: Uri,
+    max_bytes: usize,
+    call_bytes: usize,
+    queue: Mutex<Queue>,
+    wake: Notify,
+    metrics: PeerMetrics,
+}
+
+impl Link {
+    pub(super) fn new(node: NodeId, address: Uri, limits: &Limits, metrics: PeerMetrics) -> Self {
+        let (max_bytes, call_bytes) = (limits.link_queue_bytes, limits.exchange_bytes);
+        Self {
+            node,
+            address,
+            max_bytes,
+            call_bytes,
+            queue: Mutex::default(),
+            wake: Notify::new(),
+            metrics,
+        }
+    }
+
+    pub(super) fn node(&self) -> &NodeId {
+        &self.node
+    }
+
+    pub(super) fn address(&self) -> &Uri {
+        &self.address
+    }
+
+    pub(super) fn metrics(&self) -> &PeerMetrics {
+        &self.metrics
+    }
+
+    pub(super) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    pub(super) fn health_changed(&self, health: Health) {
+        self.metrics.health.set(health as i64);
+        self.wake();
+    }
+
+    /// Queues an item. Never waits.
+    pub(super) fn push(&self, item: PeerItem) {
+        let mut queue = self.queue();
+        let size = item.size();
+        if queue.bytes + size > self.max_bytes && !queue.items.is_empty() {
+            queue.first_index += queue.items.len() as u64;
+            queue.items.clear();
+            queue.bytes = 0;
+            queue.era += 1;
+            queue.overflowed = true;
+        }
+        queue.bytes += size;
+        queue.items.push_back(item);
+        drop(queue);
+        self.wake();
+    }
+
+    /// Another life of the peer: what is queued was for the former one, and indexes begin again.
+    pub(super) fn reset(&self) {
+        let mut queue = self.queue();
+        *queue = Queue {
+            era: queue.era + 1,
+            ..Queue::default()
+        };
+    }
+
+    fn take_overflow(&self) -> bool {
+        std::mem::take(&mut self.queue().overflowed)
+    }
+
+    /// The next call's worth of items, which stay in the queue.
+    fn batch(&self) -> Option<(u64, u64, Vec<Option<PeerItem>>)> {
+        let queue = self.queue();
+        let mut bytes = 0;
+        let fits = |item: &&PeerItem| {
+            let first = bytes == 0;
+            bytes += item.size();
+            first || bytes <= self.call_bytes
+        };
+        let items: Vec<_> = queue.items.iter().take_while(fits).cloned().map(Some).collect();
+        (!items.is_empty()).then_some((queue.era, queue.first_index, items))
+    }
+
+    /// The peer has everything before `next`.
+    fn accepted(&self, era: u64, next: u64) {
+        let mut queue = self.queue();
+        if queue.era != era {
+            return;
+        }
+        while queue.first_index < next
+            && let Some(item) = queue.items.pop_front()
+        {
+            queue.bytes -= item.size();
+            queue.first_index += 1;
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // Counts and items change together; nothing between them can panic.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Carries the items of a link, until the task is aborted.
+pub(super) async fn run(peers: Peers, link: Arc<Link>, rooms: RoomsHandle) {
+    let mut backoff = Backoff::default();
+    loop {
+        if link.take_overflow() {
+            tracing::warn!(peer = %link.node, "the link's queue exceeded its bound, everything in it was given up");
+            rooms.tell_all(|| ShardInput::PeerReset(link.node.clone())).await;
+        }
+        link.metrics
+            .link_queue_bytes
+            .set(i64::try_from(link.queue().bytes).unwrap_or(i64::MAX));
+        let (Some(life), Some((era, first_index, items))) = (peers.reachable_life(&link), link.batch()) else {
+            link.wake.notified().await;
+            continue;
+        };
+        let exchange = Exchange {
+            sender: peers.0.me.clone(),
+            sender_incarnation: peers.0.incarnation,
+            receiver_incarnation: life,
+            first_index,
+            items,
+        };
+        match peers.call(&link, method::EXCHANGE, &exchange.to_params()).await {
+            Ok(value) => {
+                if let Ok(next) = read_accepted(&value) {
+                    link.accepted(era, next);
+                    backoff.reset();
+                    continue;
+                }
+            }
+            // The next heartbeat says which life it is.
+            Err(CallError::Fault(fault)) if is_superseded(&fault) => {}
+            Err(why) => tracing::debug!(peer = %link.node, %why, "an exchange failed"),
+        }
+        tokio::time::sleep(backoff.next()).await;
+    }
+}

@@ -1,0 +1,185 @@
+//! What other nodes do to the rooms of a shard: their items, their health, their lives.
+
+use super::shard::{Completion, Machine, Shard, new_message_id};
+use chat_engine::effect::{Answer, Joined, Origin, Submission};
+use chat_engine::membership::Health;
+use chat_engine::room::roster::Seat;
+use chat_engine::room::{self, follower};
+use chat_engine::time::Now;
+use chat_protocol::ids::{NodeId, RoomId, SessionId};
+use chat_protocol::peer_item::{PeerBody, PeerItem};
+
+/// For which of the two machines a body is.
+enum For {
+    Admin(room::Input),
+    Member(follower::Input),
+}
+
+impl Shard {
+    pub(super) fn on_items(&mut self, now: Now, from: &NodeId, items: Vec<PeerItem>) {
+        for PeerItem { room, body } in items {
+            // Whoever is to be told "no" needs a machine that says so; whoever leaves needs none.
+            let opens = matches!(
+                body,
+                PeerBody::Join { .. } | PeerBody::Forward { .. } | PeerBody::Seats(_)
+            );
+            match input(from, body) {
+                For::Admin(input) => {
+                    if opens {
+                        self.open(now, &room);
+                    }
+                    self.feed(now, &room, Completion::Admin(input));
+                }
+                For::Member(input) => {
+                    let theirs = match self.rooms.get(&room).map(|entry| &entry.machine) {
+                        Some(Machine::Member(machine)) => machine.admin() == from,
+                        _ => false,
+                    };
+                    // Only the admin node of a room speaks for it.
+                    if theirs {
+                        self.feed(now, &room, Completion::Member(input));
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_peer_restarted(&mut self, now: Now, node: &NodeId) {
+        self.each(now, node, || follower::Input::AdminReset, room::Input::NodeLost);
+    }
+
+    pub(super) fn on_peer_reset(&mut self, now: Now, node: &NodeId) {
+        self.each(now, node, || follower::Input::AdminReset, room::Input::NodeReset);
+    }
+
+    pub(super) fn on_peer_health(&mut self, now: Now, node: &NodeId, health: Health, same_life: bool) {
+        match health {
+            Health::Failed => self.each(now, node, || follower::Input::AdminFailed, room::Input::NodeLost),
+            Health::Healthy if same_life => {
+                self.each(now, node, || follower::Input::AdminBack, room::Input::NodeBack);
+            }
+            // The seats of the former life stay lost.
+            Health::Healthy => self.each(now, node, || follower::Input::AdminBack, room::Input::NodeLost),
+            Health::Degraded => {}
+        }
+    }
+
+    /// Gives every followed room of `node` one input and every administered room another.
+    fn each(
+        &mut self,
+        now: Now,
+        node: &NodeId,
+        member: impl Fn() -> follower::Input,
+        admin: impl Fn(NodeId) -> room::Input,
+    ) {
+        let all: Vec<RoomId> = self.rooms.keys().cloned().collect();
+        for room in all {
+            let input = match self.rooms.get(&room).map(|entry| &entry.machine) {
+                Some(Machine::Member(machine)) if machine.admin() == node => Completion::Member(member()),
+                Some(Machine::Admin(_)) => Completion::Admin(admin(node.clone())),
+                _ => continue,
+            };
+            self.feed(now, &room, input);
+        }
+    }
+}
+
+fn input(from: &NodeId, body: PeerBody) -> For {
+    let origin = |session: SessionId, request: u64| Origin {
+        node: from.clone(),
+        session,
+        request,
+    };
+    match body {
+        PeerBody::Join { request, session, user } => For::Admin(room::Input::Join {
+            origin: origin(session, request),
+            user,
+        }),
+        PeerBody::Leave {
+            session, closed: true, ..
+        } => For::Admin(room::Input::Closed(Seat {
+            node: from.clone(),
+            session,
+        })),
+        PeerBody::Leave {
+            session,
+            user,
+            closed: false,
+        } => For::Admin(room::Input::Leave {
+            origin: origin(session, 0),
+            user,
+        }),
+        PeerBody::Forward {
+            request,
+            session,
+            user,
+            content,
+            client_msg_id,
+        } => For::Admin(room::Input::Send(Submission {
+            origin: origin(session, request),
+            user,
+            content,
+            client_msg_id: Some(client_msg_id),
+            message_id: new_message_id(),
+        })),
+        PeerBody::Seats(seats) => For::Admin(room::Input::Seats {
+            node: from.clone(),
+            seats,
+        }),
+        PeerBody::Joined {
+            request,
+            info,
+            generation,
+            epoch,
+            head,
+        } => {
+            let answer = Answer::Joined(Joined {
+                info,
+                generation,
+                epoch,
+                head,
+            });
+            For::Member(follower::Input::Answered { request, answer })
+        }
+        PeerBody::JoinRefused { request, reject } => For::Member(follower::Input::Answered {
+            request,
+            answer: Answer::JoinRefused(reject),
+        }),
+        PeerBody::Sent {
+            request,
+            message_id,
+            seq,
+            timestamp,
+        } => {
+            let answer = Answer::Sent {
+                message_id,
+                seq,
+                timestamp,
+            };
+            For::Member(follower::Input::Answered { request, answer })
+        }
+        PeerBody::SendRefused { request, reject } => For::Member(follower::Input::Answered {
+            request,
+            answer: Answer::SendRefused(reject),
+        }),
+        PeerBody::Deliver {
+            generation,
+            epoch,
+            frames,
+        } => For::Member(follower::Input::Delivered {
+            generation,
+            epoch,
+            frames,
+        }),
+        PeerBody::Member(event) => For::Member(follower::Input::Member(event)),
+        PeerBody::Head {
+            generation,
+            epoch,
+            head,
+        } => For::Member(follower::Input::Head {
+            generation,
+            epoch,
+            head,
+        }),
+    }
+}

@@ -1,0 +1,427 @@
+//! The XML-RPC methods between nodes, as typed requests and answers.
+//!
+//! `heartbeat` and `get_hosted_rooms` are those of the original; the others are ours. Integers that may exceed 32 bits
+//! are decimal texts. Members that a release does not know are ignored, so that the next one may add some.
+
+use crate::ids::{Generation, Incarnation, NodeId, RoomId, RoomName, Seq, UserName};
+use crate::message_frame::MessageFrame;
+use crate::peer_fault::PeerFault;
+use crate::peer_item::{PeerItem, join_frames, split_frames};
+use crate::server_frame::RoomSummary;
+use crate::text;
+use crate::timestamp::Timestamp;
+use dxr::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Method names.
+pub mod method {
+    /// Is the node alive? No parameters.
+    pub const HEARTBEAT: &str = "heartbeat";
+    /// The rooms that the node administers. No parameters.
+    pub const GET_HOSTED_ROOMS: &str = "get_hosted_rooms";
+    /// Names of all methods. No parameters.
+    pub const LIST_METHODS: &str = "system.listMethods";
+    /// What the node can do beyond the original. No parameters.
+    pub const CAPABILITIES: &str = "chat.capabilities";
+    /// Items of a link, in order.
+    pub const EXCHANGE: &str = "chat.exchange";
+    /// Does the node administer a room?
+    pub const LOCATE: &str = "chat.locate";
+    /// Committed messages of a room that the node administers.
+    pub const READ_RANGE: &str = "chat.read_range";
+    /// Where rooms that the node administers stand.
+    pub const HEADS: &str = "chat.heads";
+
+    /// All of them.
+    pub const ALL: [&str; 8] = [
+        HEARTBEAT,
+        GET_HOSTED_ROOMS,
+        LIST_METHODS,
+        CAPABILITIES,
+        EXCHANGE,
+        LOCATE,
+        READ_RANGE,
+        HEADS,
+    ];
+}
+
+/// The answer to `heartbeat`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// Who answers.
+    pub node_id: NodeId,
+    /// Which of its lives; an original node has none.
+    pub incarnation: Option<Incarnation>,
+    /// Its clock, for people.
+    pub timestamp: Timestamp,
+}
+
+/// The answer to `chat.capabilities`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Who answers.
+    pub node_id: NodeId,
+    /// Which of its lives.
+    pub incarnation: Incarnation,
+    /// Versions of the link that it speaks; 1 is the only one so far.
+    pub versions: Vec<i32>,
+}
+
+/// The parameters of `chat.exchange`: items of one life of one node for one life of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exchange {
+    /// Who sends.
+    pub sender: NodeId,
+    /// In which life.
+    pub sender_incarnation: Incarnation,
+    /// For which life of the receiver.
+    pub receiver_incarnation: Incarnation,
+    /// The index of the first item. Indexes of one pair of lives go up by one per item; a jump says that items between
+    /// were given up.
+    pub first_index: u64,
+    /// In order. Items of kinds that this release does not know are left out, but counted.
+    pub items: Vec<Option<PeerItem>>,
+}
+
+/// The answer to `chat.read_range`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Range {
+    /// Which life of the numbering; `None` if the node does not administer the room.
+    pub generation: Option<Generation>,
+    /// Committed messages from the asked number on, without a hole.
+    pub frames: Vec<MessageFrame>,
+}
+
+type Members = BTreeMap<String, Value>;
+
+fn string(value: impl ToString) -> Value {
+    Value::String(value.to_string())
+}
+
+fn members<const N: usize>(pairs: [(&str, Value); N]) -> Value {
+    Value::Struct(
+        pairs
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
+    )
+}
+
+fn as_struct(value: &Value) -> Result<&Members, PeerFault> {
+    if let Value::Struct(members) = value {
+        Ok(members)
+    } else {
+        Err(PeerFault::InvalidParams)
+    }
+}
+
+fn as_text(value: Option<&Value>) -> Result<&str, PeerFault> {
+    if let Some(Value::String(text)) = value {
+        Ok(text)
+    } else {
+        Err(PeerFault::InvalidParams)
+    }
+}
+
+fn as_number(value: Option<&Value>) -> Result<u64, PeerFault> {
+    match value {
+        Some(Value::String(text)) => text.parse().map_err(|_| PeerFault::InvalidParams),
+        Some(Value::Integer(number)) => u64::try_from(*number).map_err(|_| PeerFault::InvalidParams),
+        _ => Err(PeerFault::InvalidParams),
+    }
+}
+
+fn parsed<T, E>(text: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Result<T, PeerFault> {
+    parse(text).map_err(|_| PeerFault::InvalidParams)
+}
+
+/// Checks that a method without parameters got none.
+///
+/// # Errors
+/// [`PeerFault::InvalidParams`].
+pub fn no_params(params: &[Value]) -> Result<(), PeerFault> {
+    if params.is_empty() {
+        Ok(())
+    } else {
+        Err(PeerFault::InvalidParams)
+    }
+}
+
+impl Heartbeat {
+    /// As an answer.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        let Value::Struct(mut all) = members([
+            ("status", string("ok")),
+            ("node_id", string(&self.node_id)),
+            ("timestamp", string(self.timestamp)),
+        ]) else {
+            return Value::Nil;
+        };
+        if let Some(incarnation) = self.incarnation {
+            all.insert("incarnation".into(), string(incarnation));
+        }
+        Value::Struct(all)
+    }
+
+    /// From an answer.
+    ///
+    /// # Errors
+    /// [`PeerFault::InvalidParams`] if it is none, or its status is not `ok`.
+    pub fn from_value(value: &Value) -> Result<Self, PeerFault> {
+        let all = as_struct(value)?;
+        if as_text(all.get("status"))? != "ok" {
+            return Err(PeerFault::InvalidParams);
+        }
+        Ok(Self {
+            node_id: parsed(as_text(all.get("node_id"))?, NodeId::parse)?,
+            incarnation: match all.get("incarnation") {
+                None | Some(Value::Nil) => None,
+                some => Some(Incarnation(as_number(some)?)),
+            },
+            timestamp: all
+                .get("timestamp")
+                .and_then(|t| as_text(Some(t)).ok())
+                .and_then(Timestamp::parse)
+                .unwrap_or_default(),
+        })
+    }
+}
+
+impl Capabilities {
+    /// As an answer.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        members([
+            ("node_id", string(&self.node_id)),
+            ("incarnation", string(self.incarnation)),
+            (
+                "versions",
+                Value::Array(self.versions.iter().map(|v| Value::Integer(*v)).collect()),
+            ),
+        ])
+    }
+
+    /// From an answer.
+    ///
+    /// # Errors
+    /// [`PeerFault::InvalidParams`] if it is none.
+    pub fn from_value(value: &Value) -> Result<Self, PeerFault> {
+        let all = as_struct(value)?;
+        let Some(Value::Array(versions)) = all.get("versions") else {
+            return Err(PeerFault::InvalidParams);
+        };
+        Ok(Self {
+            node_id: parsed(as_text(all.get("node_id"))?, NodeId::parse)?,
+            incarnation: Incarnation(as_number(all.get("incarnation"))?),
+            versions: versions
+                .iter()
+                .filter_map(|v| if let Value::Integer(v) = v { Some(*v) } else { None })
+                .collect(),
+        })
+    }
+}
+
+impl Exchange {
+    /// As parameters.
+    #[must_use]
+    pub fn to_params(&self) -> Vec<Value> {
+        vec![
+            string(&self.sender),
+            string(self.sender_incarnation),
+            string(self.receiver_incarnation),
+            string(self.first_index),
+            Value::Array(self.items.iter().flatten().map(PeerItem::to_value).collect()),
+        ]
+    }
+
+    /// From parameters.
+    ///
+    /// # Errors
+    /// [`PeerFault::InvalidParams`] if they are none.
+    pub fn from_params(params: &[Value]) -> Result<Self, PeerFault> {
+        let [sender, sender_life, receiver_life, first, Value::Array(items)] = params else {
+            return Err(PeerFault::InvalidParams);
+        };
+        Ok(Self {
+            sender: parsed(as_text(Some(sender))?, NodeId::parse)?,
+            sender_incarnation: Incarnation(as_number(Some(sender_life))?),
+            receiver_incarnation: Incarnation(as_number(Some(receiver_life))?),
+            first_index: as_number(Some(first))?,
+            items: items.iter().map(|item| PeerItem::from_value(item).ok()).collect(),
+        })
+    }
+}
+
+/// The answer to `chat.exchange`: the index that is expected next.
+#[must_use]
+pub fn accepted(next_index: u64) -> Value {
+    members([("next", string(next_index))])
+}
+
+/// Reads the answer to `chat.exchange`.
+///
+/// # Errors
+/// [`PeerFault::InvalidParams`] if it is none.
+pub fn read_accepted(value: &Value) -> Result<u64, PeerFault> {
+    as_number(as_struct(value)?.get("next"))
+}
+
+/// The room that `chat.locate` asks for.
+///
+/// # Errors
+/// [`PeerFault::InvalidParams`].
+pub fn locate_from_params(params: &[Value]) -> Result<RoomId, PeerFault> {
+    let [room] = params else {
+        return Err(PeerFault::InvalidParams);
+    };
+    parsed(as_text(Some(room))?, RoomId::parse)
+}
+
+/// The answer to `chat.locate`.
+#[must_use]
+pub fn located(hosted: bool) -> Value {
+    members([("hosted", Value::Boolean(hosted))])
+}
+
+/// Reads the answer to `chat.locate`.
+///
+/// # Errors
+/// [`PeerFault::InvalidParams`] if it is none.
+pub fn read_located(value: &Value) -> Result<bool, PeerFault> {
+    match as_struct(value)?.get("hosted") {
+        Some(Value::Boolean(hosted)) => Ok(*hosted),
+        _ => Err(PeerFault::InvalidParams),
+    }
+}
+
+/// The parameters of `chat.read_range`: the room, the first number, and how many at most.
+#[must_use]
+pub fn range_params(room: &RoomId, from: Seq, limit: usize) -> Vec<Value> {
+    vec![string(room), string(from), string(limit)]
+}
+
+/// Reads the parameters of `chat.read_range`.
+///
+/// # Errors
+/// [`PeerFault::InvalidParams`].
+pub fn range_from_params(params: &[Value]) -> Result<(RoomId, Seq, usize), PeerFault> {
+    let [room, from, limit] = params else {
+        return Err(PeerFault::InvalidParams);
+    };
+    let limit = usize::try_from(as_number(Some(limit))?).map_err(|_| PeerFault::InvalidParams)?;
+    Ok((
+        parsed(as_text(Some(room))?, RoomId::parse)?,
+        Seq(as_number(Some(from))?),
+        limit,
+    ))
+}
+
+impl Range {
+    /// As an answer.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        members([
+            ("generation", self.generation.map_or(Value::Nil, string)),
+            ("frames", Value::String(join_frames(&self.frames))),
+        ])
+    }
+
+    /// From an answer.
+    ///
+    /// # Errors
+    /// [`PeerFault::InvalidParams`] if it is none.
+    pub fn from_value(value: &Value) -> Result<Self, PeerFault> {
+        let all = as_struct(value)?;
+        let generation = match all.get("generation") {
+            None | Some(Value::Nil) => None,
+            some => Some(Generation(as_number(some)?)),
+        };
+        let frames = split_frames(as_text(all.get("frames"))?).map_err(|_| PeerFault::InvalidParams)?;
+        Ok(Self { generation, frames })
+    }
+}
+
+/// Reads the parameters of `chat.heads`: rooms.
+///
+/// # Errors
+/// [`PeerFault::InvalidParams`].
+pub fn heads_from_params(params: &[Value]) -> Result<Vec<RoomId>, PeerFault> {
+    let [Value::Array(rooms)] = params else {
+        return Err(PeerFault::InvalidParams);
+    };
+    rooms
+        .iter()
+        .map(|room| parsed(as_text(Some(room))?, RoomId::parse))
+        .collect()
+}
+
+/// The answer to `chat.heads`.
+#[must_use]
+pub fn heads(heads: &[(RoomId, Seq)]) -> Value {
+    Value::Array(
+        heads
+            .iter()
+            .map(|(room, head)| members([("room_id", string(room)), ("head", string(head))]))
+            .collect(),
+    )
+}
+
+/// The answer to `get_hosted_rooms`, cut to `max_bytes` of text.
+#[must_use]
+pub fn hosted_rooms(rooms: &[RoomSummary], max_bytes: usize) -> Value {
+    let mut bytes = 0;
+    let entry = |room: &RoomSummary| {
+        members([
+            ("room_id", string(&room.room_id)),
+            ("room_name", string(&room.room_name)),
+            ("description", room.description.as_ref().map_or(Value::Nil, string)),
+            (
+                "member_count",
+                Value::Integer(i32::try_from(room.member_count).unwrap_or(i32::MAX)),
+            ),
+            ("admin_node", string(&room.admin_node)),
+            ("creator_id", string(&room.creator_id)),
+            ("node_address", string(room.node_address.as_deref().unwrap_or_default())),
+        ])
+    };
+    let fits = |room: &&RoomSummary| {
+        let description = room.description.as_ref().map_or(0, |d| d.len());
+        // Seven members with their tags take 600 bytes; escaping may make five bytes of one.
+        bytes += 600 + 5 * (description + room.room_name.as_str().len() + room.creator_id.as_str().len());
+        bytes <= max_bytes
+    };
+    Value::Array(rooms.iter().take_while(fits).map(entry).collect())
+}
+
+/// Reads the answer to `get_hosted_rooms`. Entries that are none are left out: one odd room does not hide a node.
+///
+/// # Errors
+/// [`PeerFault::InvalidParams`] if it is no list.
+pub fn read_hosted_rooms(value: &Value) -> Result<Vec<RoomSummary>, PeerFault> {
+    let Value::Array(entries) = value else {
+        return Err(PeerFault::InvalidParams);
+    };
+    Ok(entries
+        .iter()
+        .filter_map(|entry| read_hosted_room(entry).ok())
+        .collect())
+}
+
+fn read_hosted_room(entry: &Value) -> Result<RoomSummary, PeerFault> {
+    let all = as_struct(entry)?;
+    let optional = |name: &str| match all.get(name) {
+        Some(Value::String(text)) if text::first_forbidden(text).is_none() => Some(Arc::from(text.as_str())),
+        _ => None,
+    };
+    Ok(RoomSummary {
+        room_id: parsed(as_text(all.get("room_id"))?, RoomId::parse)?,
+        room_name: parsed(as_text(all.get("room_name"))?, RoomName::parse)?,
+        description: optional("description"),
+        member_count: u32::try_from(as_number(all.get("member_count"))?).unwrap_or(u32::MAX),
+        admin_node: parsed(as_text(all.get("admin_node"))?, NodeId::parse)?,
+        creator_id: parsed(as_text(all.get("creator_id"))?, UserName::parse)?,
+        node_address: optional("node_address"),
+    })
+}
