@@ -6,5 +6,7 @@ mod bad_input;
 mod classic;
 #[path = "suite/cluster.rs"]
 mod cluster;
+#[path = "suite/peer_port.rs"]
+mod peer_port;
 #[path = "suite/sessions.rs"]
 mod sessions;

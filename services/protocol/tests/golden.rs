@@ -1,0 +1,358 @@
+//! The frozen text of the client wire. A change here is a change for every client there is.
+
+use chat_protocol::client_frame::ClientFrame;
+use chat_protocol::codec::{encode, parse};
+use chat_protocol::ids::{MessageId, NodeId, RoomId, RoomName, Seq, UserName};
+use chat_protocol::message_frame::{Message, MessageFrame};
+use chat_protocol::reject::Reject;
+use chat_protocol::server_frame::{LeaveReason, MemberEvent, RoomInfo, RoomSummary, ServerFrame};
+use chat_protocol::timestamp::Timestamp;
+use chat_protocol::ws_frame;
+
+fn room() -> RoomId {
+    RoomId::parse("r-1").unwrap()
+}
+fn name(text: &str) -> UserName {
+    UserName::parse(text).unwrap()
+}
+fn node(text: &str) -> NodeId {
+    NodeId::parse(text).unwrap()
+}
+const AT: Timestamp = Timestamp(1_933_308_428_123_456);
+
+fn text(frame: &ServerFrame) -> String {
+    String::from_utf8(ws_frame::payload(&encode(frame)).to_vec()).unwrap()
+}
+
+fn summary(address: Option<&str>) -> RoomSummary {
+    RoomSummary {
+        room_id: room(),
+        room_name: RoomName::parse("hall").unwrap(),
+        description: address.map(|_| "by the \"sea\"".into()),
+        member_count: 2,
+        admin_node: node("node1"),
+        creator_id: name("ines"),
+        node_address: address.map(Into::into),
+    }
+}
+
+#[test]
+fn lists() {
+    assert_eq!(
+        text(&ServerFrame::RoomsList {
+            rooms: vec![summary(None)],
+            total: 1
+        }),
+        r#"{"type":"rooms_list","data":{"rooms":[{"room_id":"r-1","room_name":"hall","description":null,"member_count":2,"admin_node":"node1","creator_id":"ines"}],"total_count":1}}"#
+    );
+    let global = ServerFrame::GlobalRoomsList {
+        rooms: vec![summary(Some("http://node1:9090"))],
+        total: 7,
+        available: vec![node("node2"), node("node1")],
+        unavailable: vec![node("node3")],
+    };
+    assert_eq!(
+        text(&global),
+        r#"{"type":"global_rooms_list","data":{"rooms":[{"room_id":"r-1","room_name":"hall","description":"by the \"sea\"","member_count":2,"admin_node":"node1","creator_id":"ines","node_address":"http://node1:9090"}],"total_count":7,"truncated":true,"nodes_queried":["node2","node1","node3"],"nodes_available":["node2","node1"],"nodes_unavailable":["node3"]}}"#
+    );
+}
+
+#[test]
+fn rooms() {
+    let created = ServerFrame::RoomCreated {
+        room_id: room(),
+        room_name: RoomName::parse("hall").unwrap(),
+        admin_node: node("node1"),
+        created_at: AT,
+    };
+    assert_eq!(
+        text(&created),
+        r#"{"type":"room_created","data":{"room_id":"r-1","room_name":"hall","admin_node":"node1","members":[],"created_at":"2031-04-07T06:07:08.123456+00:00"}}"#
+    );
+    assert_eq!(
+        text(&ServerFrame::RoomNotCreated(
+            "Room with name 'hall' already exists".into()
+        )),
+        r#"{"type":"room_created","data":{"success":false,"message":"Room with name 'hall' already exists"}}"#
+    );
+    let info = RoomInfo {
+        room_id: room(),
+        room_name: RoomName::parse("hall").unwrap(),
+        description: None,
+        members: vec![name("ines"), name("öttö")],
+        admin_node: node("node1"),
+    };
+    assert_eq!(
+        text(&ServerFrame::JoinRoomSuccess(info)),
+        r#"{"type":"join_room_success","data":{"room_id":"r-1","room_name":"hall","description":null,"members":["ines","öttö"],"member_count":2,"admin_node":"node1"}}"#
+    );
+    assert_eq!(
+        text(&ServerFrame::LeaveRoomSuccess {
+            room_id: "r-1".into(),
+            username: "ines".into()
+        }),
+        r#"{"type":"leave_room_success","data":{"room_id":"r-1","username":"ines"}}"#
+    );
+    assert_eq!(
+        text(&ServerFrame::DeleteRoomFailed {
+            room_id: "r-1".into(),
+            reject: Reject::Internal("no".into())
+        }),
+        r#"{"type":"delete_room_failed","data":{"room_id":"r-1","reason":"no","error_code":"INTERNAL_ERROR"}}"#
+    );
+}
+
+#[test]
+fn messages_and_members() {
+    let sent = ServerFrame::MessageSent {
+        room_id: room(),
+        message_id: MessageId::parse("m-1").unwrap(),
+        seq: Seq(17),
+        timestamp: AT,
+    };
+    assert_eq!(
+        text(&sent),
+        r#"{"type":"message_sent","data":{"room_id":"r-1","message_id":"m-1","sequence_number":17,"timestamp":"2031-04-07T06:07:08.123456+00:00"}}"#
+    );
+    let event = |left| {
+        ServerFrame::Member(MemberEvent {
+            room_id: room(),
+            username: name("otto"),
+            member_count: 1,
+            timestamp: AT,
+            left,
+        })
+    };
+    let common = r#""room_id":"r-1","username":"otto","member_count":1,"timestamp":"2031-04-07T06:07:08.123456+00:00""#;
+    assert_eq!(
+        text(&event(None)),
+        format!(r#"{{"type":"member_joined","data":{{{common}}}}}"#)
+    );
+    assert_eq!(
+        text(&event(Some(LeaveReason::Left))),
+        format!(r#"{{"type":"member_left","data":{{{common}}}}}"#)
+    );
+    for (reason, shown) in [
+        (LeaveReason::Disconnected, "User disconnected"),
+        (LeaveReason::NodeUnreachable, "Node unreachable"),
+        (LeaveReason::Inactivity, "Inactivity"),
+    ] {
+        assert_eq!(
+            text(&event(Some(reason))),
+            format!(r#"{{"type":"member_left","data":{{{common},"reason":"{shown}"}}}}"#)
+        );
+    }
+}
+
+#[test]
+fn refusals_have_their_codes_and_texts() {
+    for (reject, code, shown) in [
+        (Reject::MissingIds, "INVALID_REQUEST", "Missing room_id or username"),
+        (
+            Reject::EmptyContent,
+            "INVALID_CONTENT",
+            "Message content cannot be empty",
+        ),
+        (
+            Reject::ContentTooLong,
+            "INVALID_CONTENT",
+            "Message content too long (max 5000 characters)",
+        ),
+        (Reject::NotMember, "NOT_MEMBER", "You are not a member of this room"),
+        (Reject::NotAdded, "INTERNAL_ERROR", "Failed to add message"),
+        (Reject::RoomNotFound, "ROOM_NOT_FOUND", "Room not found"),
+        (
+            Reject::AdminUnavailable,
+            "ADMIN_NODE_UNAVAILABLE",
+            "Administrator node unavailable",
+        ),
+        (
+            Reject::AdminFailed("timeout".into()),
+            "ADMIN_NODE_UNAVAILABLE",
+            "Failed to contact administrator node: timeout",
+        ),
+    ] {
+        let data = format!(r#"{{"room_id":"r-1","error":"{shown}","error_code":"{code}"}}"#);
+        assert_eq!(
+            text(&ServerFrame::JoinRoomError {
+                room_id: "r-1".into(),
+                reject: reject.clone()
+            }),
+            format!(r#"{{"type":"join_room_error","data":{data}}}"#)
+        );
+        assert_eq!(
+            text(&ServerFrame::MessageError {
+                room_id: "r-1".into(),
+                reject
+            }),
+            format!(r#"{{"type":"message_error","data":{data}}}"#)
+        );
+    }
+}
+
+#[test]
+fn a_message_and_its_shifted_copies() {
+    let message = Message {
+        message_id: MessageId::parse("m-1").unwrap(),
+        room_id: room(),
+        username: name("ines"),
+        content: "say \"sequence_number\":5, \\ tab\t line\n end".into(),
+        seq: Seq(1_001),
+        timestamp: AT,
+    };
+    let frame = MessageFrame::encode(&message);
+    let expected = |number: u64| {
+        format!(
+            r#"{{"type":"new_message","data":{{"message_id":"m-1","room_id":"r-1","username":"ines","content":"say \"sequence_number\":5, \\ tab\t line\n end","sequence_number":{number},"timestamp":"2031-04-07T06:07:08.123456+00:00"}}}}"#
+        )
+    };
+    assert_eq!(frame.payload(), expected(1_001));
+    for shift in [0, 1, 1_000] {
+        assert_eq!(
+            frame.bytes(shift),
+            ws_frame::text(&[expected(1_001 - shift).as_bytes()])
+        );
+    }
+    assert_eq!(MessageFrame::from_payload(frame.payload()), Ok(frame));
+}
+
+#[test]
+fn requests() {
+    let ids = r#""room_id":"r-1","username":"ines""#;
+    let cases = [
+        (r#"{"type":"list_rooms"}"#.to_owned(), ClientFrame::ListRooms),
+        (
+            r#"{"type":"discover_rooms","data":{"scope":"global"},"id":7}"#.to_owned(),
+            ClientFrame::DiscoverRooms,
+        ),
+        (
+            r#"{"type":"create_room","data":{"room_name":"hall","creator_id":"ines","description":"a\r\nb"}}"#
+                .to_owned(),
+            ClientFrame::CreateRoom {
+                room_name: RoomName::parse("hall").unwrap(),
+                creator_id: name("ines"),
+                description: Some("a\nb".into()),
+            },
+        ),
+        (
+            format!(r#"{{"type":"join_room","data":{{{ids}}}}}"#),
+            ClientFrame::JoinRoom {
+                room_id: room(),
+                username: name("ines"),
+            },
+        ),
+        (
+            format!(r#"{{"type":"leave_room","data":{{{ids}}}}}"#),
+            ClientFrame::LeaveRoom {
+                room_id: room(),
+                username: name("ines"),
+            },
+        ),
+        (
+            format!(r#"{{"type":"send_message","data":{{{ids},"content":" "}}}}"#),
+            ClientFrame::SendMessage {
+                room_id: room(),
+                username: name("ines"),
+                content: " ".into(),
+            },
+        ),
+        (
+            format!(r#"{{"type":"delete_room","data":{{{ids}}}}}"#),
+            ClientFrame::DeleteRoom {
+                room_id: room(),
+                username: name("ines"),
+            },
+        ),
+    ];
+    for (request, frame) in cases {
+        assert_eq!(parse(&request), Ok(frame), "{request}");
+    }
+}
+
+#[test]
+fn bad_requests_are_answered_exactly() {
+    let error = |message: &str| format!(r#"{{"type":"error","data":{{"success":false,"message":"{message}"}}}}"#);
+    let join = |error: &str, code: &str| {
+        format!(r#"{{"type":"join_room_error","data":{{"room_id":"","error":"{error}","error_code":"{code}"}}}}"#)
+    };
+    let send = |error: &str, code: &str| {
+        format!(r#"{{"type":"message_error","data":{{"room_id":"r-1","error":"{error}","error_code":"{code}"}}}}"#)
+    };
+    let not_created = |m: &str| format!(r#"{{"type":"room_created","data":{{"success":false,"message":"{m}"}}}}"#);
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    let ids = r#""room_id":"r-1","username":"ines""#;
+    let mut cases = vec![
+        (String::new(), error("Invalid JSON format")),
+        ("nope".into(), error("Invalid JSON format")),
+        (deep, error("Invalid JSON format")),
+        ("[]".into(), error("A request must be a JSON object")),
+        ("7".into(), error("A request must be a JSON object")),
+        ("{}".into(), error("Unknown message type: None")),
+        (r#"{"type":"dance"}"#.into(), error("Unknown message type: dance")),
+        (
+            r#"{"type":"JOIN_ROOM"}"#.into(),
+            error("Unknown message type: JOIN_ROOM"),
+        ),
+        (
+            r#"{"type":"send_message","data":null}"#.into(),
+            error("data must be an object"),
+        ),
+        (
+            r#"{"type":"leave_room","data":{}}"#.into(),
+            error("Missing room_id or username"),
+        ),
+        (
+            r#"{"type":"join_room"}"#.into(),
+            join("Missing room_id or username", "INVALID_REQUEST"),
+        ),
+        (
+            r#"{"type":"join_room","data":{"room_id":[1],"username":"x"}}"#.into(),
+            join("room_id must be a string", "INVALID_REQUEST"),
+        ),
+        (
+            r#"{"type":"create_room","data":null}"#.into(),
+            not_created("Internal server error"),
+        ),
+        (
+            r#"{"type":"create_room","data":{"room_name":"x","creator_id":7}}"#.into(),
+            not_created("creator_id must be a string"),
+        ),
+        (
+            r#"{"type":"create_room","data":{"room_name":"\ud800","creator_id":"x"}}"#.into(),
+            not_created("room_name contains forbidden characters"),
+        ),
+        (
+            format!(r#"{{"type":"send_message","data":{{{ids},"content":7}}}}"#),
+            send("Message content must be a string", "INVALID_CONTENT"),
+        ),
+        (
+            format!(
+                r#"{{"type":"send_message","data":{{{ids},"content":"{}"}}}}"#,
+                "é".repeat(5_001)
+            ),
+            send("Message content too long (max 5000 characters)", "INVALID_CONTENT"),
+        ),
+        (
+            format!(r#"{{"type":"send_message","data":{{{ids},"content":"\udc00\\ud800"}}}}"#),
+            send("Message content contains forbidden characters", "INVALID_CONTENT"),
+        ),
+        (
+            format!(r#"{{"type":"send_message","data":{{{ids},"content":"\u0007"}}}}"#),
+            send("Message content contains forbidden characters", "INVALID_CONTENT"),
+        ),
+    ];
+    for missing in ["null", "\"\"", "0", "false", "[]", "{}"] {
+        cases.push((
+            format!(r#"{{"type":"send_message","data":{{{ids},"content":{missing}}}}}"#),
+            send("Message content cannot be empty", "INVALID_CONTENT"),
+        ));
+        cases.push((
+            format!(r#"{{"type":"create_room","data":{{"room_name":{missing},"creator_id":"x"}}}}"#),
+            not_created("Missing room_name or creator_id"),
+        ));
+    }
+    for (request, expected) in cases {
+        let answer = parse(&request).expect_err("a bad request is refused");
+        assert_eq!(text(&answer), expected, "{}", &request[..request.len().min(200)]);
+    }
+}

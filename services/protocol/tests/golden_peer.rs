@@ -1,0 +1,386 @@
+//! The frozen text of the wire between nodes, and what its reader refuses.
+
+use chat_protocol::ids::{
+    ClientMsgId, Epoch, Generation, Incarnation, MessageId, NodeId, RoomId, RoomName, Seq, SessionId, UserName,
+};
+use chat_protocol::message_frame::{Message, MessageFrame};
+use chat_protocol::peer_call::{self, Capabilities, Exchange, Heartbeat, Range, method};
+use chat_protocol::peer_fault::{PeerFault, is_no_such_method};
+use chat_protocol::peer_item::{PeerBody, PeerItem};
+use chat_protocol::peer_xml::{
+    RemoteFault, XmlError, XmlLimits, read_call, read_response, write_call, write_fault, write_response,
+};
+use chat_protocol::reject::Reject;
+use chat_protocol::server_frame::{LeaveReason, MemberEvent, RoomInfo, RoomSummary};
+use chat_protocol::timestamp::Timestamp;
+use dxr::{MethodCall, MethodResponse, Value};
+
+const AT: Timestamp = Timestamp(1_933_308_428_123_456);
+
+fn room() -> RoomId {
+    RoomId::parse("r-1").unwrap()
+}
+fn user(name: &str) -> UserName {
+    UserName::parse(name).unwrap()
+}
+fn node(id: &str) -> NodeId {
+    NodeId::parse(id).unwrap()
+}
+
+fn frame(seq: u64, content: &str) -> MessageFrame {
+    MessageFrame::encode(&Message {
+        message_id: MessageId::parse("m-1").unwrap(),
+        room_id: room(),
+        username: user("otto"),
+        content: content.into(),
+        seq: Seq(seq),
+        timestamp: AT,
+    })
+}
+
+fn fields(body: PeerBody) -> String {
+    let item = PeerItem { room: room(), body };
+    let value = item.to_value();
+    assert_eq!(PeerItem::from_value(&value), Ok(item), "an item survives");
+    let Value::Struct(mut members) = value else {
+        panic!("an item is a struct")
+    };
+    assert_eq!(members.remove("room"), Some(Value::String("r-1".into())));
+    match members.remove("fields") {
+        Some(Value::String(fields)) => fields,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn items() {
+    let (generation, epoch, head) = (Generation(1), Epoch(7), Seq(42));
+    let session = SessionId(9);
+    assert_eq!(
+        fields(PeerBody::Join {
+            request: 3,
+            session,
+            user: user("otto")
+        }),
+        r#"{"kind":"join","request":3,"session":9,"user":"otto"}"#
+    );
+    assert_eq!(
+        fields(PeerBody::Leave {
+            session,
+            user: user("otto"),
+            closed: true
+        }),
+        r#"{"kind":"leave","session":9,"user":"otto","closed":true}"#
+    );
+    let client_msg_id = ClientMsgId::parse("c-1").unwrap();
+    assert_eq!(
+        fields(PeerBody::Forward {
+            request: 3,
+            session,
+            user: user("otto"),
+            content: "a\n<b>".into(),
+            client_msg_id
+        }),
+        r#"{"kind":"forward","request":3,"session":9,"user":"otto","content":"a\n<b>","id":"c-1"}"#
+    );
+    assert_eq!(
+        fields(PeerBody::Seats(vec![(session, user("otto"))])),
+        r#"{"kind":"seats","seats":[[9,"otto"]]}"#
+    );
+    let info = RoomInfo {
+        room_id: room(),
+        room_name: RoomName::parse("hall").unwrap(),
+        description: None,
+        members: vec![user("ines")],
+        admin_node: node("node1"),
+    };
+    assert_eq!(
+        fields(PeerBody::Joined {
+            request: 3,
+            info,
+            generation,
+            epoch,
+            head
+        }),
+        r#"{"kind":"joined","request":3,"info":{"name":"hall","description":null,"members":["ines"],"admin":"node1"},"generation":1,"epoch":7,"head":42}"#
+    );
+    assert_eq!(
+        fields(PeerBody::JoinRefused {
+            request: 3,
+            reject: Reject::RoomNotFound
+        }),
+        r#"{"kind":"join_refused","request":3,"code":"ROOM_NOT_FOUND","text":"Room not found"}"#
+    );
+    let message_id = MessageId::parse("m-1").unwrap();
+    assert_eq!(
+        fields(PeerBody::Sent {
+            request: 3,
+            message_id,
+            seq: head,
+            timestamp: AT
+        }),
+        r#"{"kind":"sent","request":3,"id":"m-1","seq":42,"time":1933308428123456}"#
+    );
+    assert_eq!(
+        fields(PeerBody::SendRefused {
+            request: 3,
+            reject: Reject::NotMember
+        }),
+        r#"{"kind":"send_refused","request":3,"code":"NOT_MEMBER","text":"You are not a member of this room"}"#
+    );
+    assert_eq!(
+        fields(PeerBody::Deliver {
+            generation,
+            epoch,
+            frames: vec![frame(41, "x\ny"), frame(42, "z")]
+        }),
+        r#"{"kind":"deliver","generation":1,"epoch":7}"#
+    );
+    let event = |left| {
+        PeerBody::Member(MemberEvent {
+            room_id: room(),
+            username: user("otto"),
+            member_count: 1,
+            timestamp: AT,
+            left,
+        })
+    };
+    assert_eq!(
+        fields(event(None)),
+        r#"{"kind":"member","user":"otto","count":1,"time":1933308428123456,"came":true,"reason":null}"#
+    );
+    assert_eq!(
+        fields(event(Some(LeaveReason::NodeUnreachable))),
+        r#"{"kind":"member","user":"otto","count":1,"time":1933308428123456,"came":false,"reason":"Node unreachable"}"#
+    );
+    assert_eq!(
+        fields(PeerBody::Head {
+            generation,
+            epoch,
+            head
+        }),
+        r#"{"kind":"head","generation":1,"epoch":7,"head":42}"#
+    );
+}
+
+#[test]
+fn an_item_of_a_later_release_is_left_out_but_counted() {
+    let mut value = PeerItem {
+        room: room(),
+        body: PeerBody::Seats(Vec::new()),
+    }
+    .to_value();
+    if let Value::Struct(members) = &mut value {
+        members.insert("fields".into(), Value::String(r#"{"kind":"dance"}"#.into()));
+    }
+    let text = |text: &str| Value::String(text.into());
+    let params = [
+        text("node2"),
+        text("20"),
+        text("10"),
+        text("5"),
+        Value::Array(vec![value]),
+    ];
+    let exchange = Exchange::from_params(&params).unwrap();
+    assert_eq!(exchange.items, [None]);
+    assert_eq!(
+        (
+            exchange.sender_incarnation,
+            exchange.receiver_incarnation,
+            exchange.first_index
+        ),
+        (Incarnation(20), Incarnation(10), 5)
+    );
+    assert_eq!(Exchange::from_params(&params[..4]), Err(PeerFault::InvalidParams));
+}
+
+#[test]
+fn calls_and_answers_as_text() {
+    assert_eq!(
+        write_call(method::LOCATE, &[Value::String("<r&1>".into())]),
+        r#"<?xml version="1.0"?><methodCall><methodName>chat.locate</methodName><params><param><value><string>&lt;r&amp;1&gt;</string></value></param></params></methodCall>"#
+    );
+    let heartbeat = Heartbeat {
+        node_id: node("node1"),
+        incarnation: Some(Incarnation(1_933_308_428_123)),
+        timestamp: AT,
+    };
+    assert_eq!(
+        write_response(&heartbeat.to_value()),
+        r#"<?xml version="1.0"?><methodResponse><params><param><value><struct><member><name>incarnation</name><value><string>1933308428123</string></value></member><member><name>node_id</name><value><string>node1</string></value></member><member><name>status</name><value><string>ok</string></value></member><member><name>timestamp</name><value><string>2031-04-07T06:07:08.123456+00:00</string></value></member></struct></value></param></params></methodResponse>"#
+    );
+    assert_eq!(Heartbeat::from_value(&heartbeat.to_value()), Ok(heartbeat));
+    let capabilities = Capabilities {
+        node_id: node("node1"),
+        incarnation: Incarnation(7),
+        versions: vec![1],
+    };
+    assert_eq!(Capabilities::from_value(&capabilities.to_value()), Ok(capabilities));
+    let range = Range {
+        generation: Some(Generation(1)),
+        frames: vec![frame(1, "a"), frame(2, "b")],
+    };
+    assert_eq!(Range::from_value(&range.to_value()), Ok(range));
+    let none = Range {
+        generation: None,
+        frames: Vec::new(),
+    };
+    assert_eq!(Range::from_value(&none.to_value()), Ok(none));
+    assert_eq!(
+        peer_call::range_from_params(&peer_call::range_params(&room(), Seq(5), 9)),
+        Ok((room(), Seq(5), 9))
+    );
+    assert_eq!(
+        write_fault(1, "a<b"),
+        r#"<?xml version="1.0"?><methodResponse><fault><value><struct><member><name>faultCode</name><value><int>1</int></value></member><member><name>faultString</name><value><string>a&lt;b</string></value></member></struct></value></fault></methodResponse>"#
+    );
+}
+
+#[test]
+fn a_list_of_rooms_has_the_seven_members_of_the_original() {
+    let room = RoomSummary {
+        room_id: room(),
+        room_name: RoomName::parse("hall").unwrap(),
+        description: None,
+        member_count: 2,
+        admin_node: node("node1"),
+        creator_id: user("ines"),
+        node_address: Some("http://node1:9090".into()),
+    };
+    let value = peer_call::hosted_rooms(&[room.clone(), room.clone()], 1 << 20);
+    assert_eq!(
+        peer_call::read_hosted_rooms(&value),
+        Ok(vec![room.clone(), room.clone()])
+    );
+    let Value::Array(entries) = &value else {
+        panic!("a list")
+    };
+    let Value::Struct(members) = &entries[0] else {
+        panic!("a struct")
+    };
+    let names: Vec<_> = members.keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        [
+            "admin_node",
+            "creator_id",
+            "description",
+            "member_count",
+            "node_address",
+            "room_id",
+            "room_name"
+        ]
+    );
+    assert_eq!(members["member_count"], Value::Integer(2));
+    assert_eq!(members["description"], Value::Nil);
+    assert_eq!(
+        peer_call::hosted_rooms(&[room.clone(), room], 700),
+        Value::Array(vec![entries[0].clone()])
+    );
+}
+
+#[test]
+fn what_an_original_node_writes_is_read() {
+    let call = "<?xml version='1.0'?>\n<methodCall>\n<methodName>forward_message</methodName>\n<params>\n<param>\n\
+        <value><string>ahoy &amp; hello &#228;</string></value>\n</param>\n<param>\n<value><int>-5</int></value>\n</param>\n\
+        <param>\n<value>untyped</value>\n</param>\n<param><value><nil/></value></param>\n\
+        <param><value><boolean>1</boolean></value></param></params>\n</methodCall>\n";
+    let call = read_call(call.as_bytes(), XmlLimits::REQUEST).unwrap();
+    assert_eq!(call.method, "forward_message");
+    assert_eq!(
+        call.params,
+        [
+            Value::String("ahoy & hello ä".into()),
+            Value::Integer(-5),
+            Value::String("untyped".into()),
+            Value::Nil,
+            Value::Boolean(true)
+        ]
+    );
+    for body in [
+        "<methodCall><methodName>heartbeat</methodName></methodCall>",
+        "<methodCall><methodName>heartbeat</methodName><params/></methodCall>",
+    ] {
+        assert_eq!(read_call(body.as_bytes(), XmlLimits::REQUEST).unwrap().params, []);
+    }
+    let fault = r#"<?xml version='1.0'?>
+<methodResponse><fault><value><struct>
+<member><name>faultCode</name><value><int>1</int></value></member>
+<member><name>faultString</name><value><string>&lt;class 'Exception'&gt;:method "dance" is not supported</string></value></member>
+</struct></value></fault></methodResponse>"#;
+    let fault = read_response(fault.as_bytes(), XmlLimits::RESPONSE)
+        .unwrap()
+        .unwrap_err();
+    assert!(is_no_such_method(&fault));
+    assert!(is_no_such_method(&RemoteFault {
+        code: PeerFault::NoSuchMethod.code(),
+        text: String::new()
+    }));
+    assert!(!is_no_such_method(&RemoteFault {
+        code: 1,
+        text: "other".into()
+    }));
+}
+
+#[test]
+fn dxr_reads_what_we_write_and_we_read_what_dxr_writes() {
+    let params = vec![
+        Value::String("a & <b> \"c\" ä".into()),
+        Value::Integer(7),
+        Value::Array(vec![Value::Boolean(true), Value::Nil]),
+    ];
+    let written = write_call("m", &params);
+    let theirs = MethodCall::from_xml(&written).unwrap();
+    assert_eq!((theirs.name.as_ref(), &theirs.params), ("m", &params));
+    let ours = read_call(theirs.to_xml().unwrap().as_bytes(), XmlLimits::REQUEST).unwrap();
+    assert_eq!(ours.params, params);
+    let answer = write_response(&params[2]);
+    assert_eq!(MethodResponse::from_xml(&answer).unwrap().value, params[2]);
+}
+
+#[test]
+fn hostile_documents_are_refused_before_they_cost_anything() {
+    let wrap = |inner: &str| {
+        format!(
+            "<methodCall><methodName>m</methodName><params><param><value>{inner}</value></param></params></methodCall>"
+        )
+    };
+    let deep = wrap(&format!(
+        "{}{}",
+        "<array><data><value>".repeat(10_000),
+        "</value></data></array>".repeat(10_000)
+    ));
+    let many = wrap(&format!("<array><data>{}</data></array>", "<value/>".repeat(100_000)));
+    let cases: Vec<(String, XmlError)> = vec![
+        (String::new(), XmlError::NotXml),
+        ("<methodCall>".into(), XmlError::NotXml),
+        ("<methodCall></wrong>".into(), XmlError::NotXml),
+        ("<html></html>".into(), XmlError::NotRpc),
+        ("<methodResponse></methodResponse>".into(), XmlError::NotRpc),
+        (format!("{}x", wrap("a")), XmlError::NotRpc),
+        (format!("{}<a/>", wrap("a")), XmlError::NotRpc),
+        (
+            format!("<!DOCTYPE a [<!ENTITY b \"c\">]>{}", wrap("&b;")),
+            XmlError::NotAllowed,
+        ),
+        (wrap("&b;"), XmlError::NotAllowed),
+        (wrap("&#0;"), XmlError::NotXml),
+        (wrap("&#xD800;"), XmlError::NotXml),
+        (format!("<?php evil ?>{}", wrap("a")), XmlError::NotAllowed),
+        (wrap("<int>seven</int>"), XmlError::BadValue),
+        (wrap("<boolean>yes</boolean>"), XmlError::BadValue),
+        (wrap("<dance/>"), XmlError::NotRpc),
+        (deep, XmlError::TooDeep),
+        (many, XmlError::TooMany),
+        (wrap(&"x".repeat(1 << 20)), XmlError::TooLarge),
+    ];
+    for (document, expected) in cases {
+        let shown = &document[..document.len().min(120)];
+        assert_eq!(
+            read_call(document.as_bytes(), XmlLimits::REQUEST),
+            Err(expected),
+            "{shown}"
+        );
+    }
+    assert_eq!(read_call(b"\xff\xfe", XmlLimits::REQUEST), Err(XmlError::NotUtf8));
+}
