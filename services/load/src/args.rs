@@ -30,9 +30,9 @@ pub struct RunArgs {
     /// Servers, separated by commas; members are spread over them.
     #[arg(long = "target", value_delimiter = ',', default_value = "ws://127.0.0.1:8080")]
     pub targets: Vec<String>,
-    /// Create all rooms on the target with this index (from 0); without it on one after the other.
+    /// Create all rooms on this server, which need not be a target; without it on one target after the other.
     #[arg(long)]
-    pub create_on: Option<usize>,
+    pub create_on: Option<String>,
     /// Rooms.
     #[arg(long, default_value_t = 1)]
     pub rooms: usize,

@@ -15,12 +15,12 @@ pub enum Pace {
 }
 
 /// Where rooms are created.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CreateOn {
     /// On one target after the other.
     Each,
-    /// On the target with this index.
-    Only(usize),
+    /// On this server.
+    At(String),
 }
 
 /// A run.
@@ -65,10 +65,6 @@ impl Scenario {
             }
         };
         demand(!args.targets.is_empty(), "--target needs an address");
-        demand(
-            args.create_on.is_none_or(|n| n < args.targets.len()),
-            "--create-on names no target",
-        );
         demand((1..=1_000_000).contains(&args.rooms), "--rooms must be 1 to 1,000,000");
         demand(
             (1..=1_000_000).contains(&args.members),
@@ -95,7 +91,7 @@ impl Scenario {
         };
         let scenario = Self {
             targets: args.targets.clone(),
-            create_on: args.create_on.map_or(CreateOn::Each, CreateOn::Only),
+            create_on: args.create_on.clone().map_or(CreateOn::Each, CreateOn::At),
             rooms: args.rooms,
             members: args.members,
             senders: args.senders,
@@ -124,12 +120,12 @@ impl Scenario {
         self.rooms.saturating_mul(self.members)
     }
 
-    /// The target on which `room` is created.
+    /// The server on which `room` is created.
     #[must_use]
-    pub fn creator_of(&self, room: usize) -> usize {
-        match self.create_on {
-            CreateOn::Each => room % self.targets.len(),
-            CreateOn::Only(target) => target,
+    pub fn creator_of(&self, room: usize) -> &str {
+        match &self.create_on {
+            CreateOn::Each => &self.targets[room % self.targets.len()],
+            CreateOn::At(server) => server,
         }
     }
 
@@ -158,18 +154,20 @@ mod tests {
     fn members_of_each_room_are_spread_over_all_targets() {
         let s = scenario("--target ws://a,ws://b,ws://c --rooms 2 --members 4").unwrap();
         assert_eq!((0..4).map(|m| s.target_of(1, m)).collect::<Vec<_>>(), [1, 2, 0, 1]);
-        assert_eq!((s.creator_of(0), s.creator_of(4)), (0, 1));
+        assert_eq!((s.creator_of(0), s.creator_of(4)), ("ws://a", "ws://b"));
         assert_eq!(
-            scenario("--target ws://a,ws://b --create-on 1").unwrap().creator_of(0),
-            1
+            scenario("--target ws://a,ws://b --create-on ws://c")
+                .unwrap()
+                .creator_of(0),
+            "ws://c"
         );
         assert_eq!(s.connections(), 8);
     }
 
     #[test]
     fn all_mistakes_are_reported_together() {
-        let error = scenario("--rooms 0 --senders 11 --rate 0 --size 3 --create-on 1 --seconds NaN").unwrap_err();
-        for name in ["--rooms", "--senders", "--rate", "--size", "--create-on", "--seconds"] {
+        let error = scenario("--rooms 0 --senders 11 --rate 0 --size 3 --seconds NaN").unwrap_err();
+        for name in ["--rooms", "--senders", "--rate", "--size", "--seconds"] {
             assert!(error.contains(name), "{name} in {error}");
         }
     }

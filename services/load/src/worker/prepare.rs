@@ -55,18 +55,17 @@ async fn create(shared: &Shared, index: usize) -> Result<Vec<(usize, String)>, C
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
         .as_nanos();
-    let mut creators: HashMap<usize, Connection> = HashMap::new();
+    let mut creators: HashMap<&str, Connection> = HashMap::new();
     let mut created = Vec::new();
     for nth in (index..scenario.rooms).step_by(scenario.threads) {
-        let target = scenario.creator_of(nth);
-        let url = &scenario.targets[target];
-        let connection = match creators.get(&target) {
+        let url = scenario.creator_of(nth);
+        let connection = match creators.get(url) {
             Some(connection) => connection.clone(),
             None => {
                 let connected = Connection::connect(url, &ConnectOptions::default()).await;
                 let (connection, _nothing_is_pushed_without_a_join) =
                     connected.map_err(|e| CannotRun(format!("cannot connect to {url}: {e}")))?;
-                creators.insert(target, connection.clone());
+                creators.insert(url, connection.clone());
                 connection
             }
         };

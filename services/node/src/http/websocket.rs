@@ -71,6 +71,9 @@ async fn run(upgrade: OnUpgrade, port: ClientPort) {
         metrics.connections_refused.invalid.inc();
         return;
     };
+    // What came behind the head; a copy, so that hyper's buffer does not live as long as the connection.
+    let early = parts.read_buf.to_vec();
+    drop(parts.read_buf);
     let outbound = Outbound::new(Arc::new(parts.io.into_inner()), port.limits.outbound_bytes);
     let session = Arc::new(Session::new(port.registry.next_id(), outbound));
     if !port.registry.add(&session) {
@@ -84,7 +87,7 @@ async fn run(upgrade: OnUpgrade, port: ClientPort) {
         .max_message_size(Some(MAX_INBOUND_FRAME))
         .max_frame_size(Some(MAX_INBOUND_FRAME));
     let io = SessionIo(Arc::clone(&session));
-    let socket = WebSocketStream::from_partially_read(io, parts.read_buf.to_vec(), Role::Server, Some(config)).await;
+    let socket = WebSocketStream::from_partially_read(io, early, Role::Server, Some(config)).await;
     actor::run(
         Arc::clone(&session),
         port.rooms.clone(),

@@ -3,6 +3,7 @@
 use super::Request;
 use super::shard::{Asking, Completion, Entry, Machine, Outside, Subscriber};
 use crate::session::Session;
+use crate::session::outbound::Offered;
 use chat_engine::effect::{Answer, Effect, Origin, Upward};
 use chat_engine::room::{self, follower};
 use chat_protocol::codec;
@@ -126,15 +127,16 @@ impl Outside {
         let mut delivered = 0;
         for (id, subscriber) in entry.subscribers.iter_mut().filter(|(_, s)| s.live) {
             for frame in frames {
-                if !subscriber.session.outbound.has_room(frame.len()) {
-                    subscriber.live = false;
-                    lagging.push((*id, frame.seq()));
-                    break;
+                match subscriber.session.outbound.offer(frame.bytes(subscriber.shift)) {
+                    Offered::MustFlush => self.dirty.push(Arc::clone(&subscriber.session)),
+                    Offered::Queued => {}
+                    Offered::Full => {
+                        subscriber.live = false;
+                        lagging.push((*id, frame.seq()));
+                        break;
+                    }
                 }
                 delivered += 1;
-                if subscriber.session.outbound.push(frame.bytes(subscriber.shift)) {
-                    self.dirty.push(Arc::clone(&subscriber.session));
-                }
             }
         }
         self.shared.metrics.messages_delivered.inc_by(delivered);

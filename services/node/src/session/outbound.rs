@@ -15,7 +15,7 @@ use chat_protocol::close::CloseReason;
 use chat_protocol::limits::MAX_OUTBOUND_FRAME;
 
 /// Slices per write; the kernel takes 1,024.
-const MAX_SLICES: usize = 128;
+const MAX_SLICES: usize = 64;
 
 /// Somebody who wants to push a page when there is room again.
 pub type Waiter = Box<dyn FnOnce() + Send>;
@@ -49,6 +49,17 @@ impl std::fmt::Debug for Outbound {
     }
 }
 
+/// What became of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offered {
+    /// It is in the queue, and the caller must flush.
+    MustFlush,
+    /// It is in the queue, and somebody else is going to flush; or nobody is there to get it.
+    Queued,
+    /// It does not fit.
+    Full,
+}
+
 /// What became of a flush.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flushed {
@@ -76,6 +87,24 @@ impl Outbound {
     pub fn has_room(&self, len: usize) -> bool {
         let state = self.state();
         state.bytes == 0 || state.bytes + len <= self.limit
+    }
+
+    /// Adds a delivery if it fits; an empty queue takes anything.
+    pub fn offer(&self, bytes: Bytes) -> Offered {
+        let mut state = self.state();
+        if state.dead || state.closing.is_some() {
+            return Offered::Queued;
+        }
+        if state.bytes > 0 && state.bytes + bytes.len() > self.limit {
+            return Offered::Full;
+        }
+        state.bytes += bytes.len();
+        state.queue.push_back(bytes);
+        if std::mem::replace(&mut state.dirty, true) {
+            Offered::Queued
+        } else {
+            Offered::MustFlush
+        }
     }
 
     /// Adds `bytes`. True if the caller must flush, false if somebody else is going to.
@@ -130,13 +159,7 @@ impl Outbound {
 
     fn write(&self, state: &mut State) -> Flushed {
         while !state.queue.is_empty() && !state.dead {
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let mut count = 0;
-            for (slice, chunk) in slices.iter_mut().zip(&state.queue) {
-                *slice = IoSlice::new(if count == 0 { &chunk[state.written..] } else { chunk });
-                count += 1;
-            }
-            match self.socket.try_write_vectored(&slices[..count]) {
+            match self.write_once(state) {
                 Ok(0) => state.dead = true,
                 Ok(written) => state.consume(written),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
@@ -159,6 +182,20 @@ impl Outbound {
             state.queue.shrink_to(8);
         }
         Flushed::Empty
+    }
+
+    /// One system call. The usual case is one chunk, which needs no list of slices.
+    fn write_once(&self, state: &State) -> io::Result<usize> {
+        if let (1, Some(only)) = (state.queue.len(), state.queue.front()) {
+            return self.socket.try_write(&only[state.written..]);
+        }
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let mut count = 0;
+        for (slice, chunk) in slices.iter_mut().zip(&state.queue) {
+            *slice = IoSlice::new(if count == 0 { &chunk[state.written..] } else { chunk });
+            count += 1;
+        }
+        self.socket.try_write_vectored(&slices[..count])
     }
 
     /// Runs `waiter` when the queue has drained to half of its bound; at once, on the caller's thread, if it has
