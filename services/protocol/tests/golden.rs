@@ -1,4 +1,6 @@
 //! The frozen text of the client wire. A change here is a change for every client there is.
+// A value that a test makes is valid, or the test is wrong.
+#![allow(clippy::unwrap_used)]
 
 use chat_protocol::client_frame::ClientFrame;
 use chat_protocol::codec::{encode, parse};

@@ -1,4 +1,6 @@
 //! The frozen text of the wire between nodes, and what its reader refuses.
+// A value that a test makes is valid, or the test is wrong.
+#![allow(clippy::unwrap_used)]
 
 use chat_protocol::ids::{
     ClientMsgId, Epoch, Generation, Incarnation, MessageId, NodeId, RoomId, RoomName, Seq, SessionId, UserName,

@@ -1,4 +1,6 @@
 //! What is true of every input, not of chosen ones.
+// A value that a test makes is valid, or the test is wrong.
+#![allow(clippy::unwrap_used)]
 
 use chat_protocol::codec::{encode, parse};
 use chat_protocol::ids::{MessageId, NodeId, RoomId, RoomName, Seq, UserName};

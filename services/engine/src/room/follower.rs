@@ -5,6 +5,8 @@
 //! the admin node or the link to it is lost, the fate of forwarded messages is unknown: they are never sent again here,
 //! the sender is told. Connections stay, and are announced again when the admin node is back.
 
+mod loss;
+
 use super::RoomLimits;
 use super::audience::Audience;
 use super::backlog::Backlog;
@@ -561,58 +563,6 @@ impl Follower {
             .collect();
         for session in unseated {
             self.audience.leave(session, effects);
-        }
-    }
-
-    // === losing and finding the admin node
-
-    fn refuse_pending(&mut self, effects: &mut Effects) {
-        for (_, pending) in std::mem::take(&mut self.pending) {
-            let (to, answer) = match pending {
-                Pending::Join { origin, .. } => (origin, Answer::JoinRefused(Reject::AdminUnavailable)),
-                Pending::Send { origin, .. } => (origin, Answer::SendRefused(Reject::AdminUnavailable)),
-            };
-            effects.push(Effect::Answer { to, answer });
-        }
-    }
-
-    fn on_reset(&mut self, effects: &mut Effects) {
-        self.refuse_pending(effects);
-        if !self.audience.is_empty() {
-            let seats = self
-                .audience
-                .iter()
-                .map(|(session, user)| (session, user.clone()))
-                .collect();
-            self.tell(Upward::Seats(seats), effects);
-        }
-    }
-
-    /// The room is lost to everybody here: each connection is told that its own user is out.
-    fn dismiss(&mut self, now: Now, effects: &mut Effects) {
-        self.failed_since = None;
-        let mut users: BTreeMap<UserName, Vec<SessionId>> = BTreeMap::new();
-        for (session, user) in self.audience.iter() {
-            users.entry(user.clone()).or_default().push(session);
-        }
-        let mut remaining = u32::try_from(users.len()).unwrap_or(u32::MAX);
-        for (username, sessions) in users {
-            remaining = remaining.saturating_sub(1);
-            let event = MemberEvent {
-                room_id: self.room_id.clone(),
-                username,
-                member_count: remaining,
-                timestamp: now.wall,
-                left: Some(LeaveReason::NodeUnreachable),
-            };
-            effects.push(Effect::Announce {
-                event,
-                except: None,
-                nodes: Vec::new(),
-            });
-            for session in sessions {
-                self.audience.leave(session, effects);
-            }
         }
     }
 
