@@ -40,6 +40,8 @@ pub enum Located {
     Unavailable,
     /// The store of this node could not be asked.
     Failed(String),
+    /// This node has as many rooms in memory as it may.
+    Full,
 }
 
 impl Located {
@@ -49,6 +51,7 @@ impl Located {
         match self {
             Self::Nowhere => Reject::RoomNotFound,
             Self::Failed(why) => Reject::Internal(why.clone()),
+            Self::Full => Reject::Busy,
             Self::Here | Self::At(_) | Self::Unavailable => Reject::AdminUnavailable,
         }
     }

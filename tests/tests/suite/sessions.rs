@@ -131,3 +131,50 @@ async fn a_second_signal_does_not_wait_for_anybody() {
     node.shutdown.force();
     node.ended().await.expect("a forced stop is no failure");
 }
+
+#[tokio::test]
+async fn no_more_rooms_than_the_bound_are_kept_in_memory() {
+    let node = TestNode::start_with(|config| {
+        config.limits.shards = 1;
+        config.limits.max_room_machines = 1;
+    })
+    .await;
+    let mut client = node.client().await;
+    let (first, second) = (client.create("first").await, client.create("second").await);
+    client.join(&first, "ines").await;
+    let refused = client.ask(&request::join_room(&second, "ines")).await;
+    assert_eq!(refused["data"]["error_code"], "INTERNAL_ERROR", "{refused}");
+    // A room that nobody is in makes room for another.
+    assert_eq!(
+        client.ask(&request::leave_room(&first, "ines")).await["type"],
+        "leave_room_success"
+    );
+    client.join(&second, "ines").await;
+}
+
+#[tokio::test]
+async fn what_is_sent_is_counted() {
+    let node = TestNode::start().await;
+    let mut client = node.client().await;
+    let room = client.create("hall").await;
+    client.join(&room, "ines").await;
+    client.send(&room, "ines", "hi").await;
+    let mut scrape = TcpStream::connect(node.addresses.operations).await.expect("accepted");
+    scrape
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await
+        .expect("written");
+    let mut text = String::new();
+    scrape.read_to_string(&mut text).await.expect("answered");
+    for line in [
+        "chat_connections 1",
+        "chat_frames_received_total 3",
+        "chat_frames_sent_total 4",
+        "chat_messages_accepted_total 1",
+        "chat_messages_delivered_total 1",
+        "chat_sequence_numbers_assigned_total 1",
+        "chat_rooms_active 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+    }
+}

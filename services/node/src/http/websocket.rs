@@ -2,7 +2,7 @@
 
 use super::ClientPort;
 use crate::session::io::SessionIo;
-use crate::session::outbound::Outbound;
+use crate::session::outbound::{Outbound, Sent};
 use crate::session::{Session, actor};
 use chat_protocol::limits::MAX_INBOUND_FRAME;
 use http::{Response, StatusCode, header};
@@ -74,7 +74,11 @@ async fn run(upgrade: OnUpgrade, port: ClientPort) {
     // What came behind the head; a copy, so that hyper's buffer does not live as long as the connection.
     let early = parts.read_buf.to_vec();
     drop(parts.read_buf);
-    let outbound = Outbound::new(Arc::new(parts.io.into_inner()), port.limits.outbound_bytes);
+    let sent = Sent {
+        frames: metrics.frames_sent.clone(),
+        bytes: metrics.bytes_sent.clone(),
+    };
+    let outbound = Outbound::new(Arc::new(parts.io.into_inner()), port.limits.outbound_bytes, sent);
     let session = Arc::new(Session::new(port.registry.next_id(), outbound));
     if !port.registry.add(&session) {
         metrics.connections_refused.connections.inc();

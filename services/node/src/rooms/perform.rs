@@ -61,6 +61,9 @@ impl Outside {
             Effect::GoLive { session } => {
                 if let Some(subscriber) = entry.subscribers.get_mut(&session) {
                     subscriber.live = true;
+                    if std::mem::take(&mut subscriber.lagged) {
+                        self.shared.metrics.slow_readers_recovered.inc();
+                    }
                 }
             }
             Effect::Unsubscribe { session } => {
@@ -132,6 +135,7 @@ impl Outside {
                     Offered::Queued => {}
                     Offered::Full => {
                         subscriber.live = false;
+                        subscriber.lagged = true;
                         lagging.push((*id, frame.seq()));
                         break;
                     }
@@ -240,6 +244,7 @@ impl Outside {
                     session: Arc::clone(&session),
                     shift: 0,
                     live: false,
+                    lagged: false,
                 };
                 entry.subscribers.entry(session.id).or_insert(subscriber);
                 ServerFrame::JoinRoomSuccess(joined.info)

@@ -58,6 +58,8 @@ pub(super) struct Subscriber {
     pub(super) session: Arc<Session>,
     pub(super) shift: u64,
     pub(super) live: bool,
+    /// It was live once and could not take a delivery.
+    pub(super) lagged: bool,
 }
 
 /// A request under way.
@@ -329,13 +331,21 @@ impl Shard {
     }
 
     fn on_located(&mut self, now: Now, room: RoomId, located: Located) {
+        let full = self.rooms.len()
+            >= self
+                .outside
+                .shared
+                .limits
+                .max_room_machines
+                .div_ceil(self.outside.shared.limits.shards);
+        let located = if full { Located::Full } else { located };
         let Some(waiting) = self.locating.remove(&room) else {
             return;
         };
         match located {
             Located::Here => self.open(now, &room),
             Located::At(node) => self.follow(now, &room, node),
-            Located::Nowhere | Located::Unavailable | Located::Failed(_) => {
+            Located::Nowhere | Located::Unavailable | Located::Failed(_) | Located::Full => {
                 let reject = located.reject();
                 for input in waiting {
                     if let ShardInput::Request { session, request, .. } = input {

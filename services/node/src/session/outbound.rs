@@ -5,6 +5,7 @@
 //! the connection's own task, which waits until it is writable.
 
 use bytes::Bytes;
+use prometheus::IntCounter;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,7 +25,17 @@ pub type Waiter = Box<dyn FnOnce() + Send>;
 pub struct Outbound {
     socket: Arc<TcpStream>,
     limit: usize,
+    sent: Sent,
     state: Mutex<State>,
+}
+
+/// What the node counts of everything that it writes to clients.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    /// Frames that were written to the end.
+    pub frames: IntCounter,
+    /// Bytes.
+    pub bytes: IntCounter,
 }
 
 #[derive(Default)]
@@ -74,10 +85,11 @@ pub enum Flushed {
 impl Outbound {
     /// A queue of at most `limit` bytes for deliveries; answers and events may exceed it by one frame of full size.
     #[must_use]
-    pub fn new(socket: Arc<TcpStream>, limit: usize) -> Self {
+    pub fn new(socket: Arc<TcpStream>, limit: usize, sent: Sent) -> Self {
         Self {
             socket,
             limit,
+            sent,
             state: Mutex::default(),
         }
     }
@@ -161,7 +173,10 @@ impl Outbound {
         while !state.queue.is_empty() && !state.dead {
             match self.write_once(state) {
                 Ok(0) => state.dead = true,
-                Ok(written) => state.consume(written),
+                Ok(written) => {
+                    self.sent.bytes.inc_by(written as u64);
+                    self.sent.frames.inc_by(state.consume(written));
+                }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     state.blocked = true;
                     state.progress.get_or_insert_with(Instant::now);
@@ -280,7 +295,9 @@ impl Outbound {
 }
 
 impl State {
-    fn consume(&mut self, mut written: usize) {
+    /// Drops what was written; says how many frames that ended.
+    fn consume(&mut self, mut written: usize) -> u64 {
+        let mut frames = 0;
         self.bytes -= written;
         if self.progress.is_some() {
             self.progress = Some(Instant::now());
@@ -289,11 +306,13 @@ impl State {
             let left = first.len() - self.written;
             if written < left {
                 self.written += written;
-                return;
+                return frames;
             }
             written -= left;
             self.written = 0;
             self.queue.pop_front();
+            frames += 1;
         }
+        frames
     }
 }
