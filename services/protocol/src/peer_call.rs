@@ -3,7 +3,7 @@
 //! `heartbeat` and `get_hosted_rooms` are those of the original; the others are ours. Integers that may exceed 32 bits
 //! are decimal texts. Members that a release does not know are ignored, so that the next one may add some.
 
-use crate::ids::{Generation, Incarnation, NodeId, RoomId, RoomName, Seq, UserName};
+use crate::ids::{Incarnation, NodeId, RoomId, RoomName, Seq, UserName};
 use crate::message_frame::MessageFrame;
 use crate::peer_fault::PeerFault;
 use crate::peer_item::{PeerItem, join_frames, split_frames};
@@ -87,9 +87,7 @@ pub struct Exchange {
 /// The answer to `chat.read_range`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Range {
-    /// Which life of the numbering; `None` if the node does not administer the room.
-    pub generation: Option<Generation>,
-    /// Committed messages from the asked number on, without a hole.
+    /// Committed messages from the asked number on, without a hole; none if the room has none there or is not here.
     pub frames: Vec<MessageFrame>,
 }
 
@@ -322,10 +320,7 @@ impl Range {
     /// As an answer.
     #[must_use]
     pub fn to_value(&self) -> Value {
-        members([
-            ("generation", self.generation.map_or(Value::Nil, string)),
-            ("frames", Value::String(join_frames(&self.frames))),
-        ])
+        members([("frames", Value::String(join_frames(&self.frames)))])
     }
 
     /// From an answer.
@@ -334,12 +329,8 @@ impl Range {
     /// [`PeerFault::InvalidParams`] if it is none.
     pub fn from_value(value: &Value) -> Result<Self, PeerFault> {
         let all = as_struct(value)?;
-        let generation = match all.get("generation") {
-            None | Some(Value::Nil) => None,
-            some => Some(Generation(as_number(some)?)),
-        };
         let frames = split_frames(as_text(all.get("frames"))?).map_err(|_| PeerFault::InvalidParams)?;
-        Ok(Self { generation, frames })
+        Ok(Self { frames })
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::{Peers, lock};
 use crate::rooms::{RoomsHandle, ShardInput};
-use chat_protocol::ids::{Generation, Incarnation, NodeId};
+use chat_protocol::ids::{Incarnation, NodeId};
 use chat_protocol::limits::MAX_RESPONSE_BODY;
 use chat_protocol::message_frame::MessageFrame;
 use chat_protocol::peer_call::{self, Capabilities, Exchange, Heartbeat, Range, method};
@@ -169,9 +169,7 @@ impl Inbound {
         let (room, from, limit) = peer_call::range_from_params(params)?;
         let read = self.rooms.store().read(room, from, limit.min(MAX_RANGE), RANGE_BYTES);
         let messages = read.await.map_err(|_| PeerFault::Internal)?;
-        let generation = (!messages.is_empty()).then_some(Generation(1));
         Ok(Range {
-            generation,
             frames: messages.iter().map(MessageFrame::encode).collect(),
         }
         .to_value())
