@@ -3,6 +3,7 @@
 use crate::http::ops::{Readiness, Stage};
 use crate::session::registry::Registry;
 use chat_protocol::close::CloseReason;
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -64,15 +65,27 @@ pub async fn drain(readiness: &Readiness, stop_accepting: &CancellationToken, re
     stop_accepting.cancel();
 }
 
-/// Closes every session with 1012, spread over `window` so that the clients do not come back all at once elsewhere.
+/// Closes every session with 1012, each at a random moment of `window`, so that the clients do not come back elsewhere
+/// all at once or in step.
 async fn close_all(registry: &Registry, window: Duration) {
-    let sessions = registry.all();
-    let count = u32::try_from(sessions.len()).unwrap_or(u32::MAX).max(1);
+    // A new hasher has random keys: chance enough to spread closes.
+    let chance = RandomState::new();
+    let mut closes: Vec<_> = registry
+        .all()
+        .into_iter()
+        .map(|session| {
+            let thousandth = u32::try_from(chance.hash_one(session.id) % 1_000).unwrap_or(0);
+            (window / 1_000 * thousandth, session)
+        })
+        .collect();
+    closes.sort_by_key(|(delay, _)| *delay);
     // A handful of sessions need no spreading.
-    let pause = if count > 16 { window / count } else { Duration::ZERO };
+    let spread = closes.len() > 16;
     let start = tokio::time::Instant::now();
-    for (i, session) in (0_u32..).zip(sessions) {
-        tokio::time::sleep_until(start + pause * i).await;
+    for (delay, session) in closes {
+        if spread {
+            tokio::time::sleep_until(start + delay).await;
+        }
         session.outbound.close(CloseReason::Restart);
         session.wake();
     }

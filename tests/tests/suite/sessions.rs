@@ -178,3 +178,21 @@ async fn what_is_sent_is_counted() {
         assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
     }
 }
+
+#[tokio::test]
+async fn many_sessions_are_closed_within_the_window_each_with_1012() {
+    let node = TestNode::start_with(|config| config.limits.drain_window = Duration::from_millis(300)).await;
+    let mut clients = Vec::new();
+    for _ in 0..40 {
+        clients.push(node.client().await);
+    }
+    // An answer on each proves that it is served, not only accepted.
+    for client in &mut clients {
+        assert_eq!(client.ask(&request::list_rooms()).await["type"], "rooms_list");
+    }
+    node.shutdown.request();
+    for client in &mut clients {
+        assert_eq!(client.close_code().await, Some(1012));
+    }
+    node.ended().await.expect("a stop that was asked for is no failure");
+}
