@@ -241,7 +241,7 @@ impl Room {
             Stage::Claiming { retry_at, .. } | Stage::Settling { retry_at, .. } => *retry_at,
             Stage::Active | Stage::Gone => None,
         };
-        let idle = self.roster.longest_idle().filter(|_| self.limits.inactivity > 0);
+        let idle = self.roster.idle_floor().filter(|_| self.limits.inactivity > 0);
         [
             stage,
             self.sequencer.next_deadline(self.limits.unknown_after),

@@ -183,9 +183,10 @@ impl Room {
 
     pub(super) fn remove_inactive(&mut self, now: Now, effects: &mut Effects) {
         let limit = self.limits.inactivity;
-        if limit == 0 || now.mono.0 < limit {
+        if limit == 0 || self.roster.idle_floor().is_none_or(|floor| now.mono.since(floor) < limit) {
             return;
         }
+        self.roster.raise_idle_floor();
         for user in self.roster.idle_since(Millis(now.mono.0 - limit)) {
             let nodes_before = self.roster.nodes_except(&self.me);
             let seats: Vec<Seat> = self.roster.seats_of(&user).cloned().collect();

@@ -30,11 +30,16 @@ pub struct Roster {
     nodes: BTreeMap<NodeId, usize>,
     /// Nodes whose seats nobody has confirmed since this moment.
     orphaned: BTreeMap<NodeId, Millis>,
+    /// No member was last active before this moment. It lags behind, so that a message costs no look at every member.
+    idle_floor: Millis,
 }
 
 impl Roster {
     /// Seats `user`. True if the name was no member before.
     pub fn sit(&mut self, seat: Seat, user: UserName, now: Millis) -> bool {
+        if self.members.is_empty() {
+            self.idle_floor = now;
+        }
         let known = self.members.get_mut(&user);
         let is_new = known.is_none();
         if self.seats.insert(seat.clone(), user.clone()).is_none() {
@@ -133,10 +138,17 @@ impl Roster {
             .collect()
     }
 
-    /// When the member that was idle longest was last active.
+    /// A moment before which no member was last active: the earliest at which one may have been idle for long.
     #[must_use]
-    pub fn longest_idle(&self) -> Option<Millis> {
-        self.members.values().map(|m| m.active).min()
+    pub fn idle_floor(&self) -> Option<Millis> {
+        (!self.members.is_empty()).then_some(self.idle_floor)
+    }
+
+    /// Looks at every member to bring [`Self::idle_floor`] up to date.
+    pub fn raise_idle_floor(&mut self) {
+        if let Some(longest) = self.members.values().map(|m| m.active).min() {
+            self.idle_floor = longest;
+        }
     }
 
     /// Starts the clock for the seats behind a node, unless it runs or the node has none.
@@ -181,6 +193,7 @@ impl Roster {
         );
         for (user, member) in &self.members {
             assert!(!member.seats.is_empty(), "{user} is a member without a seat");
+            assert!(member.active >= self.idle_floor, "{user} may be idle for longer than is known");
         }
         for node in self.orphaned.keys() {
             assert!(self.nodes.contains_key(node), "{node} is orphaned without a seat");

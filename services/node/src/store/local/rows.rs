@@ -93,6 +93,12 @@ pub(super) fn begin_life(
     begin().map_err(OpenError::database)?
 }
 
+/// Runs a statement that is run so often that it is parsed only once.
+pub(super) fn run(database: &Connection, statement: &str) -> rusqlite::Result<()> {
+    database.prepare_cached(statement)?.execute([])?;
+    Ok(())
+}
+
 pub(super) fn count_rooms(database: &Connection) -> rusqlite::Result<usize> {
     let count: i64 = database.query_row("SELECT count(*) FROM rooms", [], |row| row.get(0))?;
     Ok(usize::try_from(count).unwrap_or(0))

@@ -147,7 +147,7 @@ impl Writer {
         let mut replies = Vec::with_capacity(batch.len());
         let mut rows = 0;
         let mut created = 0;
-        let mut executed = self.database.execute_batch("BEGIN IMMEDIATE");
+        let mut executed = rows::run(&self.database, "BEGIN IMMEDIATE");
         for work in batch {
             // After an error the rest is not executed, but everybody in the batch is answered.
             let ok = executed.is_ok();
@@ -158,7 +158,7 @@ impl Writer {
             }
         }
         let committed = match executed {
-            Ok(()) => self.database.execute_batch("COMMIT").map_err(|why| (why, true)),
+            Ok(()) => rows::run(&self.database, "COMMIT").map_err(|why| (why, true)),
             Err(why) => Err((why, false)),
         };
         match committed {
