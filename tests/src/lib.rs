@@ -1,5 +1,7 @@
 //! Whole nodes for tests: started in this process on free ports, talked to over real sockets.
 
+pub mod proxy;
+
 use chat_client::{ConnectOptions, RawConnection, RawFrame, request};
 use chat_node::config::{Config, StoreKind};
 use chat_node::telemetry::metrics::Metrics;
@@ -7,6 +9,8 @@ use chat_node::{Addresses, Listeners, RunError, Shutdown};
 use chat_protocol::ids::NodeId;
 use serde_json::Value;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 /// Longest wait for anything in a test. Reaching it is a failure, so it is generous.
@@ -74,6 +78,33 @@ impl TestNode {
                 .await
                 .expect("the node accepts clients"),
         )
+    }
+
+    /// What the operations port says at a path; head and body.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub async fn operations(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.addresses.operations)
+            .await
+            .expect("the port is open");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream
+            .write_all(request.as_bytes())
+            .await
+            .expect("the request is taken");
+        let mut answer = String::new();
+        let read = tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await;
+        read.expect("the port answers in time").expect("the answer is text");
+        answer
+    }
+
+    /// What `/metrics` says.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub async fn metrics(&self) -> String {
+        self.operations("/metrics").await
     }
 
     /// Stops the node and waits for its end.

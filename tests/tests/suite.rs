@@ -1,11 +1,16 @@
 //! One binary for all tests of whole nodes: each further one would be linked on its own.
 
+// A test says enough by failing at the line.
+#![allow(clippy::unwrap_used)]
+
 #[path = "suite/bad_input.rs"]
 mod bad_input;
 #[path = "suite/classic.rs"]
 mod classic;
 #[path = "suite/cluster.rs"]
 mod cluster;
+#[path = "suite/odd_peers.rs"]
+mod odd_peers;
 #[path = "suite/peer_port.rs"]
 mod peer_port;
 #[path = "suite/sessions.rs"]

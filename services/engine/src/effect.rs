@@ -6,6 +6,7 @@
 use crate::stored::Append;
 use chat_protocol::ids::{ClientMsgId, Epoch, Generation, MessageId, NodeId, Seq, SessionId, UserName};
 use chat_protocol::message_frame::MessageFrame;
+use chat_protocol::peer_item::PeerBody;
 use chat_protocol::reject::Reject;
 use chat_protocol::server_frame::{MemberEvent, RoomInfo};
 use chat_protocol::timestamp::Timestamp;
@@ -55,48 +56,6 @@ pub struct Joined {
     pub epoch: Epoch,
     /// The last committed message. Everything later is delivered, everything up to it is history.
     pub head: Seq,
-}
-
-/// A message on its way to the admin node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Forward {
-    /// Comes back in the result.
-    pub request: u64,
-    /// The sender's connection at the forwarding node.
-    pub session: SessionId,
-    /// Who says it.
-    pub user: UserName,
-    /// What.
-    pub content: Arc<str>,
-    /// Recognises a repeat.
-    pub client_msg_id: ClientMsgId,
-}
-
-/// What a member node tells the admin node of a room.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Upward {
-    /// A connection wants in.
-    Join {
-        /// Comes back in the answer.
-        request: u64,
-        /// The connection.
-        session: SessionId,
-        /// Its user.
-        user: UserName,
-    },
-    /// A connection is out.
-    Leave {
-        /// The connection.
-        session: SessionId,
-        /// Its user.
-        user: UserName,
-        /// True if the socket closed, false if the user asked.
-        closed: bool,
-    },
-    /// A message to number.
-    Send(Forward),
-    /// All connections that this node has in the room. Replaces what the admin node knew.
-    Seats(Vec<(SessionId, UserName)>),
 }
 
 /// Something to do.
@@ -183,8 +142,8 @@ pub enum Effect {
     Tell {
         /// The admin node.
         node: NodeId,
-        /// What.
-        item: Upward,
+        /// One of the four kinds that go to an admin node.
+        item: PeerBody,
     },
     /// Fetch committed messages from the admin node; comes back as `RangeRead`.
     ReadRange {

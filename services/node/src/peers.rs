@@ -8,11 +8,13 @@ mod call;
 mod heartbeat;
 pub mod inbound;
 mod link;
+mod tail;
 
 use crate::config::Limits;
 use crate::rooms::{RoomsHandle, ShardInput, Shared};
+use crate::store::Store;
 use call::{CallError, Caller};
-use chat_engine::effect::{Answer, Upward};
+use chat_engine::effect::Answer;
 use chat_engine::membership::{Change, Health, Membership, MembershipLimits};
 use chat_protocol::ids::{Epoch, Generation, Incarnation, NodeId, RoomId, Seq};
 use chat_protocol::message_frame::MessageFrame;
@@ -144,6 +146,7 @@ impl Peers {
                 rooms.clone(),
             )));
             tasks.push(tokio::spawn(link::run(self.clone(), Arc::clone(link), rooms.clone())));
+            tasks.push(tokio::spawn(tail::run(self.clone(), Arc::clone(link), rooms.clone())));
         }
         tasks
     }
@@ -204,7 +207,8 @@ impl Peers {
 
     // === what rooms send
 
-    fn queue(&self, to: &NodeId, room: &RoomId, body: PeerBody) {
+    /// Queues something about a room for a node. Never waits.
+    pub fn tell(&self, to: &NodeId, room: &RoomId, body: PeerBody) {
         // Rooms speak to nodes that spoke to them, and only peers do.
         if let Some(link) = self.0.links.get(to) {
             link.push(PeerItem {
@@ -216,7 +220,7 @@ impl Peers {
 
     /// Sends messages to a node with members in the room.
     pub fn relay(&self, to: &NodeId, room: &RoomId, generation: Generation, epoch: Epoch, frames: Vec<MessageFrame>) {
-        self.queue(
+        self.tell(
             to,
             room,
             PeerBody::Deliver {
@@ -229,12 +233,12 @@ impl Peers {
 
     /// Tells a node who came or went.
     pub fn announce(&self, to: &NodeId, room: &RoomId, event: MemberEvent) {
-        self.queue(to, room, PeerBody::Member(event));
+        self.tell(to, room, PeerBody::Member(event));
     }
 
     /// Tells a node where a room stands.
     pub fn tell_head(&self, to: &NodeId, room: &RoomId, generation: Generation, epoch: Epoch, head: Seq) {
-        self.queue(
+        self.tell(
             to,
             room,
             PeerBody::Head {
@@ -270,30 +274,13 @@ impl Peers {
             // Whoever left does not wait for an answer.
             Answer::Left => return,
         };
-        self.queue(to, room, body);
-    }
-
-    /// Asks the admin node of a room for something.
-    pub fn tell(&self, to: &NodeId, room: &RoomId, item: Upward) {
-        let body = match item {
-            Upward::Join { request, session, user } => PeerBody::Join { request, session, user },
-            Upward::Leave { session, user, closed } => PeerBody::Leave { session, user, closed },
-            Upward::Send(forward) => PeerBody::Forward {
-                request: forward.request,
-                session: forward.session,
-                user: forward.user,
-                content: forward.content,
-                client_msg_id: forward.client_msg_id,
-            },
-            Upward::Seats(seats) => PeerBody::Seats(seats),
-        };
-        self.queue(to, room, body);
+        self.tell(to, room, body);
     }
 
     // === what rooms ask
 
     /// Asks all nodes for a room, at the same time. Takes at most the deadline of one call.
-    pub async fn locate(&self, room: &RoomId) -> Located {
+    pub async fn locate(&self, room: &RoomId, store: &dyn Store) -> Located {
         let mut asked: FuturesUnordered<_> = self
             .0
             .links
@@ -312,28 +299,38 @@ impl Peers {
         while let Some((node, hosted)) = asked.next().await {
             match hosted {
                 Some(true) => {
-                    self.remember(room, &node);
+                    self.remember(room, &node, store);
                     return Located::At(node);
                 }
                 Some(false) => {}
                 None => all_answered = false,
             }
         }
-        match lock(&self.0.locations).get(room) {
+        if all_answered {
+            return Located::Nowhere;
+        }
+        let remembered = lock(&self.0.locations).get(room).cloned();
+        let remembered = match remembered {
+            // Found in an earlier life. A store that cannot say is as good as one that does not know.
+            None => store.location(room.clone()).await.ok().flatten(),
+            some => some,
+        };
+        match remembered {
             // A node that answered "no" has lost the room, or never had it.
-            Some(node) if !all_answered && self.health(node) == Health::Failed => Located::At(node.clone()),
-            _ if all_answered => Located::Nowhere,
+            Some(node) if self.health(&node) == Health::Failed && self.0.links.contains_key(&node) => Located::At(node),
             _ => Located::Unavailable,
         }
     }
 
-    fn remember(&self, room: &RoomId, node: &NodeId) {
+    fn remember(&self, room: &RoomId, node: &NodeId, store: &dyn Store) {
         let mut locations = lock(&self.0.locations);
         if locations.len() >= MAX_LOCATIONS {
             // Rare, and only a better error text is lost.
             locations.clear();
         }
-        locations.insert(room.clone(), node.clone());
+        if locations.insert(room.clone(), node.clone()).as_ref() != Some(node) {
+            store.remember_location(room.clone(), node.clone());
+        }
     }
 
     /// Committed messages of a room at its admin node.

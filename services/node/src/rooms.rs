@@ -17,14 +17,14 @@ use chat_engine::membership::Health;
 use chat_engine::room::RoomLimits;
 use chat_engine::room::sequencer::SequencerLimits;
 use chat_engine::time::{Millis, Now};
-use chat_protocol::ids::{NodeId, RoomId, SessionId, UserName};
+use chat_protocol::ids::{NodeId, RoomId, Seq, SessionId, UserName};
 use chat_protocol::peer_item::PeerItem;
 use chat_protocol::timestamp::Timestamp;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 /// What a connection asks of a room.
@@ -74,6 +74,22 @@ pub enum ShardInput {
         from: NodeId,
         /// What, in its order.
         items: Vec<PeerItem>,
+    },
+    /// Which rooms of a node are followed here? Only those with traffic since the last question, or all.
+    Followed {
+        /// Which node.
+        node: NodeId,
+        /// All of them.
+        all: bool,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Vec<RoomId>>,
+    },
+    /// A node says where rooms of this shard end.
+    Tails {
+        /// Which node.
+        from: NodeId,
+        /// The last committed number of each.
+        tails: Vec<(RoomId, Seq)>,
     },
     /// A node lives another life: its connections are gone, and what was asked of it is uncertain.
     PeerRestarted(NodeId),
@@ -292,6 +308,31 @@ impl RoomsHandle {
                 },
             )
             .await;
+        }
+    }
+
+    /// The rooms of `node` that are followed here; only those with traffic since the last question unless `all`.
+    pub async fn followed(&self, node: &NodeId, all: bool) -> Vec<RoomId> {
+        let mut found = Vec::new();
+        for shard in 0..self.0.shards.len() {
+            let (answer, answered) = oneshot::channel();
+            let node = node.clone();
+            self.send(shard, ShardInput::Followed { node, all, answer }).await;
+            // A shard that is gone follows nothing.
+            found.extend(answered.await.unwrap_or_default());
+        }
+        found
+    }
+
+    /// Hands what a node says about the ends of its rooms to whoever follows them.
+    pub async fn tails(&self, from: &NodeId, tails: Vec<(RoomId, Seq)>) {
+        let mut per_shard: Vec<Vec<(RoomId, Seq)>> = self.0.shards.iter().map(|_| Vec::new()).collect();
+        for (room, tail) in tails {
+            per_shard[self.index_of(&room)].push((room, tail));
+        }
+        for (shard, tails) in per_shard.into_iter().enumerate().filter(|(_, tails)| !tails.is_empty()) {
+            let from = from.clone();
+            self.send(shard, ShardInput::Tails { from, tails }).await;
         }
     }
 

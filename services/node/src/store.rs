@@ -10,7 +10,7 @@ pub mod local;
 pub mod memory;
 
 use chat_engine::stored::{Append, Appended, ClaimedRoom, RoomProfile};
-use chat_protocol::ids::{Incarnation, RoomId, Seq};
+use chat_protocol::ids::{Incarnation, NodeId, RoomId, Seq};
 use chat_protocol::message_frame::Message;
 use std::fmt;
 use std::future::Future;
@@ -100,6 +100,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// True if this store has the room.
     fn has_room(&self, room_id: RoomId) -> StoreFuture<Result<bool, StoreError>>;
+
+    /// Notes which node administers a room that is not here. Nobody waits for it; a loss costs a better error text.
+    fn remember_location(&self, room_id: RoomId, node: NodeId);
+
+    /// Where a room was found last, in this life or an earlier one.
+    fn location(&self, room_id: RoomId) -> StoreFuture<Result<Option<NodeId>, StoreError>>;
 
     /// Resolves, with the reason, when the store cannot go on and the process must end (status 74). May never resolve.
     fn fatal(&self) -> StoreFuture<String>;

@@ -279,3 +279,48 @@ fn a_data_directory_in_use_ends_the_second_process_with_78() {
     assert_eq!(second.status.code(), Some(78), "{text}");
     assert!(text.contains("in use by another process"), "{text}");
 }
+
+/// Ports of `dev` lie at fixed distances from one base; a base is free if the ones that `count` nodes need are.
+fn free_base(count: u16) -> u16 {
+    let free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+    (20_000..50_000)
+        .step_by(37)
+        .find(|base| (1..=count).all(|n| [n, n + 1_010, n + 1_020].into_iter().all(|offset| free(base + offset))))
+        .expect("some ports are free")
+}
+
+#[test]
+fn dev_runs_as_many_nodes_as_asked_for_and_stops_with_status_0() {
+    let base = free_base(2);
+    let data = tempfile::tempdir().expect("a directory");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_chat-node"))
+        .args(["dev", "--nodes", "2", "--base-port", &base.to_string(), "--data-dir"])
+        .arg(data.path())
+        .env_clear()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let told: Vec<String> = lines
+        .by_ref()
+        .map(|line| line.expect("text"))
+        .take_while(|line| !line.contains("Ctrl-C"))
+        .collect();
+    for n in 1..=2 {
+        let url = format!("ws://127.0.0.1:{}", base + n);
+        assert!(told.iter().any(|line| line.contains(&url)), "{url} is not in {told:?}");
+        assert!(
+            data.path().join(format!("node{n}")).is_dir(),
+            "node{n} has its own directory"
+        );
+    }
+    assert!(!told.iter().any(|line| line.contains("node3")), "{told:?}");
+    let mut node = Node {
+        child,
+        url: String::new(),
+        operations: String::new(),
+    };
+    node.signal("-INT");
+    assert_eq!(node.wait().code(), Some(0));
+}

@@ -359,6 +359,30 @@ pub fn heads(heads: &[(RoomId, Seq)]) -> Value {
     )
 }
 
+/// The parameters of `chat.heads`.
+#[must_use]
+pub fn heads_params(rooms: &[RoomId]) -> Vec<Value> {
+    vec![Value::Array(rooms.iter().map(string).collect())]
+}
+
+/// Reads the answer to `chat.heads`. Rooms that the node does not have are not in it.
+///
+/// # Errors
+/// [`PeerFault::InvalidParams`] if it is none.
+pub fn read_heads(value: &Value) -> Result<Vec<(RoomId, Seq)>, PeerFault> {
+    let Value::Array(entries) = value else {
+        return Err(PeerFault::InvalidParams);
+    };
+    let read = |entry: &Value| {
+        let all = as_struct(entry)?;
+        Ok((
+            parsed(as_text(all.get("room_id"))?, RoomId::parse)?,
+            Seq(as_number(all.get("head"))?),
+        ))
+    };
+    entries.iter().map(read).collect()
+}
+
 /// The answer to `get_hosted_rooms`, cut to `max_bytes` of text.
 #[must_use]
 pub fn hosted_rooms(rooms: &[RoomSummary], max_bytes: usize) -> Value {

@@ -159,13 +159,7 @@ async fn what_is_sent_is_counted() {
     let room = client.create("hall").await;
     client.join(&room, "ines").await;
     client.send(&room, "ines", "hi").await;
-    let mut scrape = TcpStream::connect(node.addresses.operations).await.expect("accepted");
-    scrape
-        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        .await
-        .expect("written");
-    let mut text = String::new();
-    scrape.read_to_string(&mut text).await.expect("answered");
+    let text = node.metrics().await;
     for line in [
         "chat_connections 1",
         "chat_frames_received_total 3",

@@ -10,10 +10,11 @@ mod loss;
 use super::RoomLimits;
 use super::audience::Audience;
 use super::backlog::Backlog;
-use crate::effect::{Answer, Effect, Effects, Forward, Joined, Origin, Upward};
+use crate::effect::{Answer, Effect, Effects, Joined, Origin};
 use crate::time::{Millis, Now};
 use chat_protocol::ids::{ClientMsgId, Epoch, Generation, NodeId, RoomId, Seq, SessionId, UserName};
 use chat_protocol::message_frame::MessageFrame;
+use chat_protocol::peer_item::PeerBody;
 use chat_protocol::reject::Reject;
 use chat_protocol::server_frame::{LeaveReason, MemberEvent};
 use std::collections::BTreeMap;
@@ -97,6 +98,9 @@ pub enum Input {
         /// The last committed message.
         head: Seq,
     },
+    /// The log of the admin node ended here when it was asked. Deliveries may be on their way, so only a tail that is
+    /// still missing when the next answer comes is a hole.
+    Tail(Seq),
     /// The admin node says that somebody came or went.
     Member(MemberEvent),
     /// A range came back, or could not be read.
@@ -142,6 +146,10 @@ pub struct Follower {
     backlog: Backlog,
     repairing: bool,
     repair_at: Option<Millis>,
+    /// What a tail check saw that was not delivered then.
+    missing: Option<Seq>,
+    /// What was delivered when traffic was last asked for.
+    checked: Seq,
     failed_since: Option<Millis>,
 }
 
@@ -160,6 +168,8 @@ impl Follower {
             backlog: Backlog::new(limits.backlog_bytes),
             repairing: false,
             repair_at: None,
+            missing: None,
+            checked: Seq::ZERO,
             failed_since: None,
         }
     }
@@ -198,6 +208,7 @@ impl Follower {
             } => {
                 self.on_head(generation, epoch, head, effects);
             }
+            Input::Tail(tail) => self.on_tail(tail, effects),
             Input::Member(event) => self.on_member(event, effects),
             Input::RangeRead(result) => self.on_range(now, result, effects),
             Input::AdminReset => self.on_reset(effects),
@@ -271,7 +282,7 @@ impl Follower {
         self.position.as_ref().map_or(Seq::ZERO, |p| p.delivered)
     }
 
-    fn tell(&self, item: Upward, effects: &mut Effects) {
+    fn tell(&self, item: PeerBody, effects: &mut Effects) {
         effects.push(Effect::Tell {
             node: self.admin.clone(),
             item,
@@ -311,7 +322,7 @@ impl Follower {
             origin,
             user: user.clone(),
         });
-        self.tell(Upward::Join { request, session, user }, effects);
+        self.tell(PeerBody::Join { request, session, user }, effects);
     }
 
     fn on_leave(&mut self, origin: Origin, user: &UserName, effects: &mut Effects) {
@@ -319,7 +330,7 @@ impl Follower {
         if self.audience.user_of(session) == Some(user) {
             self.audience.leave(session, effects);
             self.tell(
-                Upward::Leave {
+                PeerBody::Leave {
                     session,
                     user: user.clone(),
                     closed: false,
@@ -348,7 +359,7 @@ impl Follower {
         });
         if let Some(user) = user.or(joining) {
             self.tell(
-                Upward::Leave {
+                PeerBody::Leave {
                     session,
                     user,
                     closed: true,
@@ -389,13 +400,13 @@ impl Follower {
             since: now.mono,
         });
         self.tell(
-            Upward::Send(Forward {
+            PeerBody::Forward {
                 request,
                 session,
                 user,
                 content,
                 client_msg_id,
-            }),
+            },
             effects,
         );
     }
@@ -478,6 +489,27 @@ impl Follower {
         if position.head > position.delivered {
             self.repair(effects);
         }
+    }
+
+    fn on_tail(&mut self, tail: Seq, effects: &mut Effects) {
+        let Some(position) = &mut self.position else { return };
+        let suspected = self.missing.take();
+        if tail <= position.delivered {
+            return;
+        }
+        match suspected {
+            Some(suspected) if suspected > position.delivered => {
+                position.head = position.head.max(suspected);
+                self.repair(effects);
+            }
+            _ => self.missing = Some(tail),
+        }
+    }
+
+    /// The room of this machine, for a tail check: whether anything was delivered since the last call.
+    pub fn take_traffic(&mut self) -> bool {
+        let delivered = self.delivered();
+        std::mem::replace(&mut self.checked, delivered) != delivered || self.missing.is_some()
     }
 
     fn on_delivered(&mut self, generation: Generation, epoch: Epoch, frames: Vec<MessageFrame>, effects: &mut Effects) {

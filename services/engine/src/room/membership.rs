@@ -183,7 +183,12 @@ impl Room {
 
     pub(super) fn remove_inactive(&mut self, now: Now, effects: &mut Effects) {
         let limit = self.limits.inactivity;
-        if limit == 0 || self.roster.idle_floor().is_none_or(|floor| now.mono.since(floor) < limit) {
+        if limit == 0
+            || self
+                .roster
+                .idle_floor()
+                .is_none_or(|floor| now.mono.since(floor) < limit)
+        {
             return;
         }
         self.roster.raise_idle_floor();

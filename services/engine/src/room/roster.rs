@@ -193,7 +193,10 @@ impl Roster {
         );
         for (user, member) in &self.members {
             assert!(!member.seats.is_empty(), "{user} is a member without a seat");
-            assert!(member.active >= self.idle_floor, "{user} may be idle for longer than is known");
+            assert!(
+                member.active >= self.idle_floor,
+                "{user} may be idle for longer than is known"
+            );
         }
         for node in self.orphaned.keys() {
             assert!(self.nodes.contains_key(node), "{node} is orphaned without a seat");

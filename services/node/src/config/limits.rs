@@ -59,6 +59,8 @@ pub struct Limits {
     pub heartbeat_interval: Duration,
     /// Silence after which a peer has failed.
     pub heartbeat_failed: Duration,
+    /// How often a peer is asked where the rooms with traffic stand.
+    pub tail_check: Duration,
     /// When a sender is told that the fate of a message is unknown.
     pub unknown_after: Duration,
     /// How long a lost member's seat is kept for its return.
@@ -109,6 +111,7 @@ impl Limits {
             peer_call_timeout: reading.millis(&raw::PEER_CALL_TIMEOUT_MS),
             heartbeat_interval: reading.millis(&raw::HEARTBEAT_INTERVAL_MS),
             heartbeat_failed: reading.millis(&raw::HEARTBEAT_FAILED_MS),
+            tail_check: reading.millis(&raw::TAIL_CHECK_MS),
             unknown_after: reading.millis(&raw::UNKNOWN_AFTER_MS),
             seat_grace: reading.millis(&raw::SEAT_GRACE_MS),
             classic_unreachable: reading.millis(&raw::CLASSIC_UNREACHABLE_MS),

@@ -4,7 +4,7 @@ use super::Request;
 use super::shard::{Asking, Completion, Entry, Machine, Outside, Subscriber};
 use crate::session::Session;
 use crate::session::outbound::Offered;
-use chat_engine::effect::{Answer, Effect, Origin, Upward};
+use chat_engine::effect::{Answer, Effect, Origin};
 use chat_engine::room::{self, follower};
 use chat_protocol::codec;
 use chat_protocol::ids::{NodeId, RoomId, Seq, SessionId};
@@ -94,7 +94,7 @@ impl Outside {
                     self.peers.tell_head(&node, room, generation, epoch, head);
                 }
             }
-            Effect::Tell { node, item } => self.tell(room, &node, item),
+            Effect::Tell { node, item } => self.peers.tell(&node, room, item),
             Effect::ReadRange { node, from } => {
                 let (peers, of) = (self.peers.clone(), room.clone());
                 self.complete(room, async move {
@@ -325,10 +325,6 @@ impl Outside {
                 self.dirty.push(Arc::clone(&subscriber.session));
             }
         }
-    }
-
-    fn tell(&self, room: &RoomId, node: &NodeId, item: Upward) {
-        self.peers.tell(node, room, item);
     }
 }
 

@@ -6,7 +6,7 @@ use chat_engine::membership::Health;
 use chat_engine::room::roster::Seat;
 use chat_engine::room::{self, follower};
 use chat_engine::time::Now;
-use chat_protocol::ids::{NodeId, RoomId, SessionId};
+use chat_protocol::ids::{NodeId, RoomId, Seq, SessionId};
 use chat_protocol::peer_item::{PeerBody, PeerItem};
 
 /// For which of the two machines a body is.
@@ -40,6 +40,29 @@ impl Shard {
                         self.feed(now, &room, Completion::Member(input));
                     }
                 }
+            }
+        }
+    }
+
+    pub(super) fn followed(&mut self, node: &NodeId, all: bool) -> Vec<RoomId> {
+        let mut found = Vec::new();
+        for (room, entry) in &mut self.rooms {
+            if let Machine::Member(machine) = &mut entry.machine
+                && machine.admin() == node
+                && (machine.take_traffic() || all)
+            {
+                found.push(room.clone());
+            }
+        }
+        found
+    }
+
+    pub(super) fn on_tails(&mut self, now: Now, from: &NodeId, tails: Vec<(RoomId, Seq)>) {
+        for (room, tail) in tails {
+            if let Some(Machine::Member(machine)) = self.rooms.get(&room).map(|entry| &entry.machine)
+                && machine.admin() == from
+            {
+                self.feed(now, &room, Completion::Member(follower::Input::Tail(tail)));
             }
         }
     }

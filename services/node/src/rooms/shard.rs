@@ -237,6 +237,8 @@ impl Shard {
             ShardInput::Request { session, room, request } => self.on_request(now, session, room, request),
             ShardInput::Closed { session, room } => self.on_closed(now, session, room),
             ShardInput::Items { from, items } => self.on_items(now, &from, items),
+            ShardInput::Followed { node, all, answer } => drop(answer.send(self.followed(&node, all))),
+            ShardInput::Tails { from, tails } => self.on_tails(now, &from, tails),
             ShardInput::PeerRestarted(node) => self.on_peer_restarted(now, &node),
             ShardInput::PeerReset(node) => self.on_peer_reset(now, &node),
             ShardInput::PeerHealth {
@@ -323,7 +325,7 @@ impl Shard {
         tokio::spawn(async move {
             let located = match store.has_room(room.clone()).await {
                 Ok(true) => Located::Here,
-                Ok(false) => peers.locate(&room).await,
+                Ok(false) => peers.locate(&room, &*store).await,
                 Err(why) => Located::Failed(why.to_string()),
             };
             drop(completions.send((room, Completion::Located(located))));

@@ -2,7 +2,7 @@
 
 use super::{CreateError, Store};
 use chat_engine::stored::{Append, AppendOutcome, Appended, ClaimedRoom, NewMessage, RoomProfile};
-use chat_protocol::ids::{ClientMsgId, Epoch, Generation, MessageId, RoomId, RoomName, Seq, UserName};
+use chat_protocol::ids::{ClientMsgId, Epoch, Generation, MessageId, NodeId, RoomId, RoomName, Seq, UserName};
 use chat_protocol::message_frame::Message;
 use chat_protocol::timestamp::Timestamp;
 use std::sync::Arc;
@@ -92,6 +92,7 @@ pub(super) async fn suite(store: &dyn Store) {
     appends_are_accepted_at_the_next_number_of_the_current_epoch_only(store).await;
     reads_are_bounded_and_ordered(store).await;
     many_rooms_share_commits(store).await;
+    places_of_foreign_rooms_are_remembered(store).await;
 }
 
 async fn rooms_are_created_once_and_names_are_unique(store: &dyn Store) {
@@ -256,5 +257,16 @@ async fn many_rooms_share_commits(store: &dyn Store) {
             .map(|m| m.seq.0)
             .collect();
         assert_eq!(seqs, (1..=ROUNDS).collect::<Vec<_>>());
+    }
+}
+
+async fn places_of_foreign_rooms_are_remembered(store: &dyn Store) {
+    let (room, node) = (RoomId::parse("elsewhere").unwrap(), |id| NodeId::parse(id).unwrap());
+    assert_eq!(store.location(room.clone()).await, Ok(None));
+    for id in ["node2", "node3"] {
+        store.remember_location(room.clone(), node(id));
+        // Whatever is answered later was written later.
+        assert_eq!(store.create_room(profile("r1", "hall")).await, Ok(()));
+        assert_eq!(store.location(room.clone()).await, Ok(Some(node(id))));
     }
 }

@@ -219,6 +219,14 @@ impl Store for LocalStore {
         self.read_with(move |database| rows::has_room(database, &room_id))
     }
 
+    fn remember_location(&self, room_id: RoomId, node: NodeId) {
+        drop(self.0.commands.send(Command::Do(Work::Location { room_id, node })));
+    }
+
+    fn location(&self, room_id: RoomId) -> StoreFuture<Result<Option<NodeId>, StoreError>> {
+        self.read_with(move |database| rows::location(database, &room_id))
+    }
+
     fn fatal(&self) -> StoreFuture<String> {
         let mut fatal = self.0.fatal.clone();
         Box::pin(async move {

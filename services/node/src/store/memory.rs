@@ -2,7 +2,7 @@
 
 use super::{Appender, CreateError, RoomPage, Store, StoreError, StoreFuture};
 use chat_engine::stored::{Append, AppendOutcome, Appended, ClaimedRoom, RoomProfile};
-use chat_protocol::ids::{Epoch, Generation, Incarnation, RoomId, Seq};
+use chat_protocol::ids::{Epoch, Generation, Incarnation, NodeId, RoomId, Seq};
 use chat_protocol::message_frame::Message;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +19,7 @@ pub struct MemoryStore {
 struct Rooms {
     in_order: Vec<StoredRoom>,
     by_id: HashMap<RoomId, usize>,
+    locations: HashMap<RoomId, NodeId>,
 }
 
 #[derive(Debug)]
@@ -224,6 +225,14 @@ impl Store for MemoryStore {
 
     fn has_room(&self, room_id: RoomId) -> StoreFuture<Result<bool, StoreError>> {
         ready(Ok(self.lock().get(&room_id).is_some()))
+    }
+
+    fn remember_location(&self, room_id: RoomId, node: NodeId) {
+        self.lock().locations.insert(room_id, node);
+    }
+
+    fn location(&self, room_id: RoomId) -> StoreFuture<Result<Option<NodeId>, StoreError>> {
+        ready(Ok(self.lock().locations.get(&room_id).cloned()))
     }
 
     fn fatal(&self) -> StoreFuture<String> {

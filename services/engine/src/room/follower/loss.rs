@@ -21,7 +21,7 @@ impl Follower {
                 .iter()
                 .map(|(session, user)| (session, user.clone()))
                 .collect();
-            self.tell(Upward::Seats(seats), effects);
+            self.tell(PeerBody::Seats(seats), effects);
         }
     }
 

@@ -52,7 +52,7 @@ impl MemberRoom {
     }
 }
 
-fn tell(item: Upward) -> Effect {
+fn tell(item: PeerBody) -> Effect {
     Effect::Tell { node: node("a"), item }
 }
 
@@ -66,13 +66,13 @@ fn say(request: u64, text: &str) -> Input {
 }
 
 fn forward(request: u64, text: &str) -> Effect {
-    tell(Upward::Send(Forward {
+    tell(PeerBody::Forward {
         request,
         session: SessionId(1),
         user: user("otto"),
         content: text.into(),
         client_msg_id: ClientMsgId::parse(text).unwrap(),
-    }))
+    })
 }
 
 fn delivered(epoch: u64, frames: Vec<MessageFrame>) -> Input {
@@ -109,7 +109,7 @@ fn a_join_is_asked_of_the_admin_and_followed_by_history() {
                 user: user("otto")
             }
         ),
-        [tell(Upward::Join {
+        [tell(PeerBody::Join {
             request: 1,
             session: SessionId(1),
             user: user("otto")
@@ -274,7 +274,7 @@ fn when_the_admin_is_another_life_forwards_are_unknown_and_seats_are_announced_a
     room.on(1, say(9, "hi"));
     assert_eq!(
         room.on(2, Input::AdminReset),
-        [refused(9), tell(Upward::Seats(vec![(SessionId(1), user("otto"))]))]
+        [refused(9), tell(PeerBody::Seats(vec![(SessionId(1), user("otto"))]))]
     );
     // The message was committed after all, by the former life: it is shown, and the sender is not told twice.
     assert_eq!(
@@ -364,7 +364,7 @@ fn a_connection_that_closes_during_its_join_is_taken_back() {
     assert_eq!(
         room.on(1, Input::Closed(SessionId(1))),
         [
-            tell(Upward::Leave {
+            tell(PeerBody::Leave {
                 session: SessionId(1),
                 user: user("otto"),
                 closed: true
@@ -382,4 +382,34 @@ fn a_connection_that_closes_during_its_join_is_taken_back() {
         ),
         [Effect::Idle]
     );
+}
+
+#[test]
+fn a_tail_that_is_still_missing_at_the_next_check_is_read() {
+    let mut room = MemberRoom::with(1, "otto", 3);
+    assert_eq!(room.on(1, Input::Tail(Seq(3))), [], "nothing is missing");
+    assert_eq!(room.on(2, Input::Tail(Seq(5))), [], "5 may be on its way");
+    assert_eq!(room.on(3, Input::Tail(Seq(7))), [read_from(4)], "5 was not");
+    assert_eq!(
+        room.on(4, Input::RangeRead(Ok(numbers(4..=7)))),
+        [Effect::Deliver(numbers(4..=7))]
+    );
+}
+
+#[test]
+fn a_tail_that_arrives_meanwhile_is_no_hole() {
+    let mut room = MemberRoom::with(1, "otto", 3);
+    room.on(1, Input::Tail(Seq(4)));
+    room.on(2, delivered(1, numbers(4..=4)));
+    assert_eq!(room.on(3, Input::Tail(Seq(5))), [], "4 came; 5 gets its own chance");
+    assert_eq!(room.on(4, Input::Tail(Seq(5))), [read_from(5)]);
+}
+
+#[test]
+fn traffic_is_asked_for_once() {
+    let mut room = MemberRoom::with(1, "otto", 3);
+    assert!(room.0.take_traffic(), "it joined at 3");
+    assert!(!room.0.take_traffic());
+    room.on(1, delivered(1, numbers(4..=4)));
+    assert!(room.0.take_traffic());
 }

@@ -104,6 +104,8 @@ settings! {
     HEARTBEAT_INTERVAL_MS: Peers, Kind::Number(1, DAY_MS, "ms"), Text("1000"),
         "How often a peer is asked whether it lives.";
     HEARTBEAT_FAILED_MS: Peers, Kind::Number(1, DAY_MS, "ms"), Text("3000"), "Silence after which a peer has failed.";
+    TAIL_CHECK_MS: Peers, Kind::Number(1, DAY_MS, "ms"), Text("5000"),
+        "How often a peer is asked where the rooms with traffic stand.";
     UNKNOWN_AFTER_MS: Peers, Kind::Number(1, DAY_MS, "ms"), Text("10000"),
         "When a sender is told that the fate of a message is unknown.";
     SEAT_GRACE_MS: Peers, Kind::Number(0, DAY_MS, "ms"), Text("10000"),

@@ -1,10 +1,10 @@
 //! The schema, one numbered step after the other.
 //!
-//! A release only adds to the schema, so that the release before can still open it; a schema that is newer than what a
-//! release knows is refused.
+//! A release only adds to the schema, so that the release before can still open it: `readable_by` says which schema a
+//! release must know to serve this one. A database that needs more than a release knows is refused.
 
 use super::error::OpenError;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use std::path::Path;
 
 /// Tells a database of ours from others: "chat" in ASCII.
@@ -14,8 +14,10 @@ const APPLICATION_ID: i64 = 0x6368_6174;
 ///
 /// Room keys are integers because every message repeats them. `kind` and `extended` are for items that are no plain
 /// text; `client_msg_id` recognises a repeated sending. Names are not unique in the schema: that is a rule of this
-/// store, not of every store with this schema.
-const STEPS: &[&str] = &["
+/// store, not of every store with this schema. The second step notes where the rooms of other nodes are, and who sits
+/// in the rooms of this one.
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE rooms (
         key INTEGER PRIMARY KEY,
@@ -43,7 +45,20 @@ const STEPS: &[&str] = &["
     ) WITHOUT ROWID;
     CREATE INDEX messages_by_client_msg_id ON messages (room, sender, client_msg_id)
         WHERE client_msg_id IS NOT NULL;
-"];
+",
+    "
+    CREATE TABLE locations (room_id TEXT PRIMARY KEY, node TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE seats (
+        room INTEGER NOT NULL,
+        node TEXT NOT NULL,
+        session INTEGER NOT NULL,
+        user TEXT NOT NULL,
+        resume_key TEXT,
+        PRIMARY KEY (room, node, session)
+    ) WITHOUT ROWID;
+    INSERT INTO meta (name, value) VALUES ('readable_by', '1');
+",
+];
 
 const NEWEST: i64 = STEPS.len() as i64;
 
@@ -84,9 +99,27 @@ pub(super) fn migrate(database: &mut Connection) -> Result<(), OpenError> {
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .map_err(OpenError::database)?;
     if found > NEWEST {
-        return Err(OpenError::Newer { found, known: NEWEST });
+        let needed = readable_by(database).map_err(OpenError::database)?.unwrap_or(found);
+        if needed > NEWEST {
+            return Err(OpenError::Newer { found, known: NEWEST });
+        }
+        tracing::info!(
+            schema = found,
+            known = NEWEST,
+            "the database is of a later release that this one can serve"
+        );
+        return Ok(());
     }
     run_steps(database, found)
+}
+
+fn readable_by(database: &Connection) -> rusqlite::Result<Option<i64>> {
+    let value: Option<String> = database
+        .query_row("SELECT value FROM meta WHERE name = 'readable_by'", [], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    Ok(value.and_then(|text| text.parse().ok()))
 }
 
 fn run_steps(database: &mut Connection, done: i64) -> Result<(), OpenError> {

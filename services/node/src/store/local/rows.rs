@@ -238,6 +238,22 @@ pub(super) fn heads(database: &Connection, rooms: Vec<RoomId>) -> rusqlite::Resu
     Ok(found)
 }
 
+pub(super) fn remember_location(database: &Connection, room_id: &RoomId, node: &NodeId) -> rusqlite::Result<()> {
+    database
+        .prepare_cached(
+            "INSERT INTO locations (room_id, node) VALUES (?1, ?2) ON CONFLICT (room_id) DO UPDATE SET node = ?2",
+        )?
+        .execute([room_id.as_str(), node.as_str()])?;
+    Ok(())
+}
+
+pub(super) fn location(database: &Connection, room_id: &RoomId) -> rusqlite::Result<Option<NodeId>> {
+    database
+        .prepare_cached("SELECT node FROM locations WHERE room_id = ?1")?
+        .query_row([room_id.as_str()], |row| parsed(row, 0, NodeId::parse))
+        .optional()
+}
+
 /// A page of rooms after a key, and the key to go on from.
 pub(super) fn rooms(
     database: &Connection,

@@ -6,7 +6,7 @@ use super::{LocalLimits, rows};
 use crate::store::{CreateError, StoreError};
 use crate::telemetry::metrics::Metrics;
 use chat_engine::stored::{Append, AppendOutcome, Appended, ClaimedRoom, RoomProfile};
-use chat_protocol::ids::{Epoch, RoomId, Seq};
+use chat_protocol::ids::{Epoch, NodeId, RoomId, Seq};
 use rusqlite::{Connection, ErrorCode};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,6 +39,11 @@ pub(super) enum Work {
         room_id: RoomId,
         answer: Answer<Result<Option<ClaimedRoom>, StoreError>>,
     },
+    /// Nobody waits for this.
+    Location {
+        room_id: RoomId,
+        node: NodeId,
+    },
 }
 
 /// What to say after the commit.
@@ -55,6 +60,7 @@ enum Reply {
         result: Option<ClaimedRoom>,
         answer: Answer<Result<Option<ClaimedRoom>, StoreError>>,
     },
+    Nobody,
 }
 
 /// Why a batch was not committed.
@@ -224,6 +230,15 @@ impl Writer {
                 let (result, status) = claimed.map_or_else(|why| (None, Err(why)), |result| (result, Ok(())));
                 (Reply::Claimed { result, answer }, status)
             }
+            Work::Location { room_id, node } => {
+                *rows += 1;
+                let status = if go {
+                    rows::remember_location(&self.database, &room_id, &node)
+                } else {
+                    Ok(())
+                };
+                (Reply::Nobody, status)
+            }
         }
     }
 
@@ -329,6 +344,7 @@ impl Reply {
             Self::Appended { appended, outcomes } => drop(outcomes.send(appended)),
             Self::Created { result, answer } => drop(answer.send(result)),
             Self::Claimed { result, answer } => drop(answer.send(Ok(result))),
+            Self::Nobody => {}
         }
     }
 
@@ -351,6 +367,7 @@ impl Reply {
             }
             Self::Created { answer, .. } => drop(answer.send(Err(CreateError::Store(error)))),
             Self::Claimed { answer, .. } => drop(answer.send(Err(error))),
+            Self::Nobody => {}
         }
     }
 }
