@@ -3,12 +3,14 @@
 //! Effects are performed in the order of the list. That order carries promises: a delivery stands before the answer that
 //! acknowledges it, an unsubscription before the event that its owner must not see.
 
+use crate::room::roster::Seat;
 use crate::stored::Append;
-use chat_protocol::ids::{ClientMsgId, Epoch, Generation, MessageId, NodeId, Seq, SessionId, UserName};
+use chat_protocol::client_frame::Position;
+use chat_protocol::ids::{ClientMsgId, Epoch, Generation, MessageId, NodeId, SeatKey, Seq, SessionId, UserName};
 use chat_protocol::message_frame::MessageFrame;
 use chat_protocol::peer_item::PeerBody;
 use chat_protocol::reject::Reject;
-use chat_protocol::server_frame::{MemberEvent, RoomInfo};
+use chat_protocol::server_frame::{MemberEvent, ResyncReason, RoomInfo};
 use chat_protocol::timestamp::Timestamp;
 use std::sync::Arc;
 
@@ -21,6 +23,33 @@ pub struct Origin {
     pub session: SessionId,
     /// Chosen by that node; repeated in the answer.
     pub request: u64,
+}
+
+/// How a connection joins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Terms {
+    /// It gets the newest messages, numbered from 1 if need be; when it closes, it has left.
+    Classic,
+    /// It knows where it stands, and may come back.
+    Extended {
+        /// By what its seat is recognised.
+        key: SeatKey,
+        /// What it has.
+        from: Option<Position>,
+        /// How many of the newest messages it wants otherwise.
+        history: u64,
+    },
+}
+
+impl Terms {
+    /// By what the seat is recognised if its session comes back.
+    #[must_use]
+    pub const fn key(&self) -> Option<&SeatKey> {
+        match self {
+            Self::Classic => None,
+            Self::Extended { key, .. } => Some(key),
+        }
+    }
 }
 
 /// The answer to one request.
@@ -40,9 +69,13 @@ pub enum Answer {
         seq: Seq,
         /// When it was accepted.
         timestamp: Timestamp,
+        /// True if an earlier sending put it there.
+        duplicate: bool,
     },
-    /// The message was refused.
+    /// The message was refused: it is not in the room and will not be.
     SendRefused(Reject),
+    /// Nobody knows whether the message is in the room. The same sending may be tried again.
+    SendUnknown,
 }
 
 /// A room at the moment of a join.
@@ -56,6 +89,14 @@ pub struct Joined {
     pub epoch: Epoch,
     /// The last committed message. Everything later is delivered, everything up to it is history.
     pub head: Seq,
+    /// The first message that is kept.
+    pub floor: Seq,
+    /// Counts the changes of the roster.
+    pub version: u64,
+    /// True if the seat of an earlier connection was kept.
+    pub resumed: bool,
+    /// The first message that this connection will be sent; 0 between nodes.
+    pub first: Seq,
 }
 
 /// Something to do.
@@ -85,6 +126,19 @@ pub enum Effect {
         session: SessionId,
         /// What to subtract from every number it sees.
         shift: u64,
+        /// The first message that it wants; earlier ones are not for it.
+        first: Seq,
+    },
+    /// The position of the connection is void; messages from another one follow.
+    Resync {
+        /// Which connection.
+        session: SessionId,
+        /// Which life of the numbering.
+        generation: Generation,
+        /// The first message that follows.
+        from: Seq,
+        /// Why.
+        reason: ResyncReason,
     },
     /// From here on the connection gets every delivery.
     GoLive {
@@ -96,6 +150,27 @@ pub enum Effect {
         /// Which connection.
         session: SessionId,
     },
+    /// The seat of the connection went to another one, which belongs to the same client: close it.
+    Replaced {
+        /// Which connection.
+        session: SessionId,
+    },
+    /// The admin node of the room does not answer, or does again: tell who can be told.
+    Trouble {
+        /// True: it does not.
+        degraded: bool,
+    },
+    /// Note a seat, so that it is known after a restart. Nobody waits for it.
+    KeepSeat {
+        /// Which.
+        seat: Seat,
+        /// Whose.
+        user: UserName,
+        /// By what it is recognised.
+        key: Option<SeatKey>,
+    },
+    /// Forget a seat.
+    DropSeat(Seat),
     /// Send the connection a page of history; comes back as `PageSent` when it was taken, or `PageFailed`.
     SendPage {
         /// Which connection.
@@ -138,11 +213,11 @@ pub enum Effect {
         /// The last committed message.
         head: Seq,
     },
-    /// Tell the admin node something.
+    /// Tell another node something about the room.
     Tell {
-        /// The admin node.
+        /// Which node.
         node: NodeId,
-        /// One of the four kinds that go to an admin node.
+        /// What.
         item: PeerBody,
     },
     /// Fetch committed messages from the admin node; comes back as `RangeRead`.

@@ -11,16 +11,17 @@ mod membership;
 pub mod roster;
 pub mod sequencer;
 
-use crate::effect::{Answer, Effect, Effects, Joined, Origin, Submission};
-use crate::stored::{AppendOutcome, ClaimedRoom, RoomProfile};
+use crate::effect::{Answer, Effect, Effects, Joined, Origin, Submission, Terms};
+use crate::stored::{AppendOutcome, ClaimedRoom, Repeat, RoomProfile, StoredSeat};
 use crate::time::{Millis, Now};
-use audience::Audience;
+use audience::{Audience, Offer, Start};
 use backlog::Backlog;
 use chat_protocol::ids::{Generation, NodeId, RoomId, Seq, SessionId, UserName};
 use chat_protocol::message_frame::{Message, MessageFrame};
+use chat_protocol::peer_item::{AnnouncedSeat, PeerBody};
 use chat_protocol::reject::Reject;
 use chat_protocol::server_frame::{LeaveReason, MemberEvent, RoomInfo};
-use roster::{Roster, Seat};
+use roster::{Rehomed, Roster, Seat};
 use sequencer::{Admission, Batch, Sequencer, SequencerLimits};
 use std::collections::VecDeque;
 
@@ -68,6 +69,8 @@ pub enum Input {
         origin: Origin,
         /// Under which name.
         user: UserName,
+        /// How.
+        terms: Terms,
     },
     /// A connection wants out.
     Leave {
@@ -123,7 +126,7 @@ pub enum Input {
         /// Which node.
         node: NodeId,
         /// All of them.
-        seats: Vec<(SessionId, UserName)>,
+        seats: Vec<AnnouncedSeat>,
     },
 }
 
@@ -165,6 +168,10 @@ pub struct Room {
     sequencer: Sequencer,
     audience: Audience,
     backlog: Backlog,
+    /// The first message that is kept.
+    floor: Seq,
+    /// Counts the changes of the roster, upwards over all tenures.
+    version: u64,
     /// The last message that was delivered here; behind the sequencer's head only while a tenure is being settled.
     delivered: Seq,
 }
@@ -189,6 +196,8 @@ impl Room {
             roster: Roster::default(),
             audience: Audience::default(),
             backlog: Backlog::new(limits.backlog_bytes),
+            floor: Seq(1),
+            version: 0,
             delivered: Seq::ZERO,
         }
     }
@@ -226,7 +235,7 @@ impl Room {
         for origin in self.sequencer.give_up_waiting(now.mono, self.limits.unknown_after) {
             effects.push(Effect::Answer {
                 to: origin,
-                answer: Answer::SendRefused(Reject::AdminUnavailable),
+                answer: Answer::SendUnknown,
             });
         }
         self.remove_unclaimed(now, effects);
@@ -246,6 +255,7 @@ impl Room {
             stage,
             self.sequencer.next_deadline(self.limits.unknown_after),
             self.roster.longest_orphaned().map(|at| at.plus(self.limits.seat_grace)),
+            self.roster.longest_detached().map(|at| at.plus(self.limits.seat_grace)),
             idle.map(|at| at.plus(self.limits.inactivity)),
         ]
         .into_iter()
@@ -285,7 +295,7 @@ impl Room {
         match result {
             Ok(Some(claimed)) => {
                 let waiting = std::mem::take(waiting);
-                self.begin_tenure(claimed, effects);
+                self.begin_tenure(now, claimed, effects);
                 for input in waiting {
                     self.on_request(now, input, effects);
                 }
@@ -312,12 +322,17 @@ impl Room {
         }
     }
 
-    fn begin_tenure(&mut self, claimed: ClaimedRoom, effects: &mut Effects) {
+    fn begin_tenure(&mut self, now: Now, claimed: ClaimedRoom, effects: &mut Effects) {
         let first_tenure = self.profile.is_none();
+        self.floor = claimed.floor;
+        self.version = self.version.max(claimed.epoch.0 << 32);
         self.generation = claimed.generation;
         self.profile = Some(claimed.profile);
         if first_tenure {
             self.delivered = claimed.head;
+            for StoredSeat { seat, user, key } in claimed.seats {
+                self.roster.restore(seat, user, key, now.mono);
+            }
         }
         if self.sequencer.begin_tenure(claimed.epoch, claimed.head, effects) || claimed.head > self.delivered {
             self.stage = Stage::Settling {
@@ -427,8 +442,15 @@ impl Room {
                     message_id: placed.message_id,
                     seq: placed.seq,
                     timestamp: placed.timestamp,
+                    duplicate: true,
                 };
-                effects.push(Effect::Answer { to: origin, answer });
+                self.confirm(placed.seq, origin, answer, effects);
+            }
+            Admission::Conflict => {
+                effects.push(Effect::Answer {
+                    to: origin,
+                    answer: Answer::SendRefused(Reject::IdConflict),
+                });
             }
         }
     }
@@ -454,6 +476,10 @@ impl Room {
                 self.deliver(frames, effects);
                 self.acknowledge(&batch, effects);
                 self.sequencer.start_batch(effects);
+            }
+            AppendOutcome::Repeats(repeats) => {
+                let known = self.sequencer.without(batch, repeats, effects);
+                self.answer_repeats(known, effects);
             }
             AppendOutcome::Fenced(_) | AppendOutcome::SeqMismatch(_) => {
                 // Not a failure of the messages: an earlier attempt may have committed them. A new tenure settles it.
@@ -501,14 +527,36 @@ impl Room {
                     message_id: message.message_id.clone(),
                     seq: message.seq,
                     timestamp: message.timestamp,
+                    duplicate: false,
                 };
-                if origin.node == self.me {
-                    self.audience.acknowledge(message.seq, origin.clone(), answer, effects);
+                self.confirm(message.seq, origin.clone(), answer, effects);
+            }
+        }
+    }
+
+    /// A confirmation follows its message: here the cursor sees to that, elsewhere the order of the link.
+    fn confirm(&mut self, seq: Seq, to: Origin, answer: Answer, effects: &mut Effects) {
+        if to.node == self.me {
+            self.audience.acknowledge(seq, to, answer, effects);
+        } else {
+            effects.push(Effect::Answer { to, answer });
+        }
+    }
+
+    fn answer_repeats(&mut self, known: Vec<(Repeat, Vec<Origin>)>, effects: &mut Effects) {
+        for (repeat, origins) in known {
+            for to in origins {
+                if repeat.same_content {
+                    let answer = Answer::Sent {
+                        message_id: repeat.message_id.clone(),
+                        seq: repeat.seq,
+                        timestamp: repeat.timestamp,
+                        duplicate: true,
+                    };
+                    self.confirm(repeat.seq, to, answer, effects);
                 } else {
-                    effects.push(Effect::Answer {
-                        to: origin.clone(),
-                        answer,
-                    });
+                    let answer = Answer::SendRefused(Reject::IdConflict);
+                    effects.push(Effect::Answer { to, answer });
                 }
             }
         }

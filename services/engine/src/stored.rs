@@ -1,6 +1,7 @@
 //! What the engine and a store say to each other: values that both sides trust.
 
-use chat_protocol::ids::{ClientMsgId, Epoch, Generation, RoomId, RoomName, Seq, UserName};
+use crate::room::roster::Seat;
+use chat_protocol::ids::{ClientMsgId, Epoch, Generation, MessageId, RoomId, RoomName, SeatKey, Seq, UserName};
 use chat_protocol::message_frame::Message;
 use chat_protocol::timestamp::Timestamp;
 use std::sync::Arc;
@@ -31,6 +32,21 @@ pub struct ClaimedRoom {
     pub epoch: Epoch,
     /// The number of its last message, 0 if it has none.
     pub head: Seq,
+    /// The number of the first message that is kept; 1 as long as nothing was trimmed.
+    pub floor: Seq,
+    /// Who sat in it when it was last heard of.
+    pub seats: Vec<StoredSeat>,
+}
+
+/// A seat as it was noted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredSeat {
+    /// Which.
+    pub seat: Seat,
+    /// Whose.
+    pub user: UserName,
+    /// By what it is recognised if its session comes back.
+    pub key: Option<SeatKey>,
 }
 
 /// A message that is numbered but not yet committed.
@@ -62,6 +78,9 @@ pub enum AppendOutcome {
     Committed,
     /// The same items were committed before, by an attempt whose answer was lost.
     Duplicate,
+    /// Nothing was written: these items were committed before, by other appends, under the same `client_msg_id`. The
+    /// others may be appended again without them.
+    Repeats(Vec<Repeat>),
     /// A later tenure began. Definite for this attempt; an earlier attempt of the same items may have committed.
     Fenced(Epoch),
     /// The first item is not the next number; this one is.
@@ -72,6 +91,21 @@ pub enum AppendOutcome {
     Refused(String),
     /// Nobody knows whether it was written. The same append may be tried again.
     Unknown,
+}
+
+/// An item that is in the log already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repeat {
+    /// Which item of the append, from 0.
+    pub index: usize,
+    /// What became of the first sending.
+    pub message_id: MessageId,
+    /// Its place.
+    pub seq: Seq,
+    /// When it was accepted.
+    pub timestamp: Timestamp,
+    /// False if the first sending said something else.
+    pub same_content: bool,
 }
 
 /// An outcome with what it belongs to.

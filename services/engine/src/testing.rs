@@ -1,14 +1,16 @@
 //! Builders in the words of the domain, for the tests of this crate.
 
-use crate::effect::{Answer, Effect, Effects, Joined, Origin, Submission};
+use crate::effect::{Answer, Effect, Effects, Joined, Origin, Submission, Terms};
 use crate::room::roster::Seat;
 use crate::room::{Input, Room, RoomLimits};
 use crate::stored::{Append, AppendOutcome, ClaimedRoom, NewMessage, RoomProfile};
 use crate::time::{Millis, Now};
+use chat_protocol::client_frame::Position;
 use chat_protocol::ids::{
-    ClientMsgId, Epoch, Generation, MessageId, NodeId, RoomId, RoomName, Seq, SessionId, UserName,
+    ClientMsgId, Epoch, Generation, MessageId, NodeId, RoomId, RoomName, SeatKey, Seq, SessionId, UserName,
 };
 use chat_protocol::message_frame::{Message, MessageFrame};
+use chat_protocol::peer_item::AnnouncedSeat;
 use chat_protocol::server_frame::{LeaveReason, MemberEvent, RoomInfo};
 use chat_protocol::timestamp::Timestamp;
 
@@ -48,6 +50,40 @@ pub(crate) fn seat(node_id: &str, session: u64) -> Seat {
     }
 }
 
+/// A classic connection in an announcement of seats.
+pub(crate) fn announced(session: u64, name: &str) -> AnnouncedSeat {
+    AnnouncedSeat {
+        session: SessionId(session),
+        user: user(name),
+        key: None,
+    }
+}
+
+pub(crate) fn key(text: &str) -> SeatKey {
+    SeatKey::parse(text).unwrap()
+}
+
+/// A join of a session with this key that has the messages up to (generation, number), or wants the newest 10.
+pub(crate) fn extended(seat_key: &str, from: Option<(u64, u64)>) -> Terms {
+    Terms::Extended {
+        key: key(seat_key),
+        from: from.map(|(generation, seq)| Position {
+            generation: Generation(generation),
+            seq: Seq(seq),
+        }),
+        history: 10,
+    }
+}
+
+/// An unshifted subscription from `first` on.
+pub(crate) fn subscribe_from(session: u64, first: u64) -> Effect {
+    Effect::Subscribe {
+        session: SessionId(session),
+        shift: 0,
+        first: Seq(first),
+    }
+}
+
 pub(crate) fn profile() -> RoomProfile {
     RoomProfile {
         room_id: room_id(),
@@ -64,6 +100,8 @@ pub(crate) fn claimed(epoch: u64, head: u64) -> Input {
         generation: Generation(1),
         epoch: Epoch(epoch),
         head: Seq(head),
+        floor: Seq(1),
+        seats: Vec::new(),
     })))
 }
 
@@ -71,6 +109,7 @@ pub(crate) fn join(origin: Origin, name: &str) -> Input {
     Input::Join {
         origin,
         user: user(name),
+        terms: Terms::Classic,
     }
 }
 
@@ -152,6 +191,10 @@ pub(crate) fn joined(members: &[&str], epoch: u64, head: u64) -> Joined {
         generation: Generation(1),
         epoch: Epoch(epoch),
         head: Seq(head),
+        floor: Seq(1),
+        version: 0,
+        resumed: false,
+        first: Seq::ZERO,
     }
 }
 
@@ -166,8 +209,22 @@ pub(crate) fn sent(to: Origin, seq: u64, text: &str, ms: u64) -> Effect {
             message_id: message_id(text),
             seq: Seq(seq),
             timestamp: at(ms).wall,
+            duplicate: false,
         },
     )
+}
+
+/// As [`sent`], for a repeat.
+pub(crate) fn sent_before(to: Origin, seq: u64, text: &str, ms: u64) -> Effect {
+    let mut effect = sent(to, seq, text, ms);
+    if let Effect::Answer {
+        answer: Answer::Sent { duplicate, .. },
+        ..
+    } = &mut effect
+    {
+        *duplicate = true;
+    }
+    effect
 }
 
 pub(crate) fn event(name: &str, count: u32, ms: u64, left: Option<LeaveReason>) -> MemberEvent {
@@ -177,6 +234,7 @@ pub(crate) fn event(name: &str, count: u32, ms: u64, left: Option<LeaveReason>) 
         member_count: count,
         timestamp: at(ms).wall,
         left,
+        version: 0,
     }
 }
 
@@ -201,6 +259,7 @@ pub(crate) fn subscribe(session: u64, shift: u64) -> Effect {
     Effect::Subscribe {
         session: SessionId(session),
         shift,
+        first: Seq(shift + 1),
     }
 }
 
@@ -224,6 +283,24 @@ pub(crate) fn page(session: u64, first: u64, last: u64) -> Effect {
     }
 }
 
+/// Effects without what only extended sessions and the store are told: notes of seats, versions, first numbers. Tests of
+/// those look at the effects as they are.
+pub(crate) fn classic_view(effects: Effects) -> Effects {
+    let plain = |mut effect: Effect| {
+        match &mut effect {
+            Effect::KeepSeat { .. } | Effect::DropSeat(_) | Effect::Trouble { .. } => return None,
+            Effect::Announce { event, .. } => event.version = 0,
+            Effect::Answer {
+                answer: Answer::Joined(joined),
+                ..
+            } => (joined.version, joined.first) = (0, Seq::ZERO),
+            _ => {}
+        }
+        Some(effect)
+    };
+    effects.into_iter().filter_map(plain).collect()
+}
+
 /// A room at node `a`, and what it did with each input.
 pub(crate) struct AdminRoom {
     pub(crate) room: Room,
@@ -245,7 +322,13 @@ impl AdminRoom {
         (Self { room }, effects)
     }
 
+    /// What classic sessions see; see [`classic_view`].
     pub(crate) fn on(&mut self, ms: u64, input: Input) -> Effects {
+        classic_view(self.all(ms, input))
+    }
+
+    /// Every effect as it is.
+    pub(crate) fn all(&mut self, ms: u64, input: Input) -> Effects {
         let mut effects = Vec::new();
         self.room.handle(at(ms), input, &mut effects);
         effects
@@ -254,7 +337,7 @@ impl AdminRoom {
     pub(crate) fn timeout(&mut self, ms: u64) -> Effects {
         let mut effects = Vec::new();
         self.room.handle_timeout(at(ms), &mut effects);
-        effects
+        classic_view(effects)
     }
 
     /// Session `session` of node `a` is in the room as `name`; what that caused is not looked at.

@@ -175,8 +175,8 @@ impl Floor {
     async fn answer(&self, peer: &Arc<Peer>, joined: &mut Vec<Arc<Room>>, text: &str) {
         let answer = match parse(text) {
             Err(refusal) => refusal,
-            Ok(ClientFrame::ListRooms) => self.list().await,
-            Ok(ClientFrame::DiscoverRooms) => match self.list().await {
+            Ok(ClientFrame::ListRooms(_)) => self.list().await,
+            Ok(ClientFrame::DiscoverRooms(_)) => match self.list().await {
                 ServerFrame::RoomsList { rooms, total } => ServerFrame::GlobalRoomsList {
                     rooms,
                     total,
@@ -188,7 +188,7 @@ impl Floor {
             Ok(ClientFrame::CreateRoom {
                 room_name, creator_id, ..
             }) => self.create(room_name, creator_id),
-            Ok(ClientFrame::JoinRoom { room_id, username }) => match self.room(&room_id) {
+            Ok(ClientFrame::JoinRoom { room_id, username, .. }) => match self.room(&room_id) {
                 Some(room) => {
                     join(peer, &room, username).await;
                     joined.push(room);
@@ -217,6 +217,7 @@ impl Floor {
                 room_id,
                 username,
                 content,
+                ..
             }) => match self.room(&room_id) {
                 Some(room) => self.send(&room, username, content).await,
                 None => ServerFrame::MessageError {
@@ -224,7 +225,9 @@ impl Floor {
                     reject: Reject::RoomNotFound,
                 },
             },
-            Ok(ClientFrame::DeleteRoom { .. }) => ServerFrame::Error("The floor deletes nothing".into()),
+            Ok(ClientFrame::DeleteRoom { .. } | ClientFrame::ReadHistory { .. }) => {
+                ServerFrame::Error("The floor neither deletes nor remembers".into())
+            }
         };
         peer.write(&encode(&answer)).await;
     }

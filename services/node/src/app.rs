@@ -203,7 +203,9 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
         ops_runtime.handle().spawn(serve_peers(listener, peer_port))
     };
     let peer_tasks = peers.start(&rooms);
-    let registry = Arc::new(Registry::new(limits.max_connections));
+    let registry = Arc::new(Registry::new(limits.max_connections, store.incarnation()));
+    let reopening = rooms.clone();
+    let reopening = tokio::spawn(async move { reopening.open_seated().await });
     let stop_accepting = CancellationToken::new();
     let port = ClientPort {
         rooms: rooms.clone(),
@@ -243,6 +245,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
         session.outbound.kill();
         session.wake();
     }
+    reopening.abort();
     peer_task.abort();
     for task in peer_tasks {
         task.abort();

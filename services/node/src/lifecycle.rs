@@ -1,8 +1,11 @@
 //! The stages of stopping: announced, closed to newcomers, emptied, flushed.
 
 use crate::http::ops::{Readiness, Stage};
+use crate::session::outbound::Flushed;
 use crate::session::registry::Registry;
 use chat_protocol::close::CloseReason;
+use chat_protocol::codec;
+use chat_protocol::server_frame::ServerFrame;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -79,6 +82,14 @@ async fn close_all(registry: &Registry, window: Duration) {
         })
         .collect();
     closes.sort_by_key(|(delay, _)| *delay);
+    for (delay, session) in closes.iter().filter(|(_, session)| session.is_extended()) {
+        // Who goes by itself, goes when it suits it; the close is for whoever does not.
+        let after_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        let frame = codec::encode(&ServerFrame::Reconnect { after_ms });
+        if session.outbound.push(frame) && session.outbound.flush() != Flushed::Empty {
+            session.wake();
+        }
+    }
     // A handful of sessions need no spreading.
     let spread = closes.len() > 16;
     let start = tokio::time::Instant::now();

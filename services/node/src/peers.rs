@@ -258,19 +258,33 @@ impl Peers {
                 generation: joined.generation,
                 epoch: joined.epoch,
                 head: joined.head,
+                floor: joined.floor,
+                version: joined.version,
+                resumed: joined.resumed,
             },
             Answer::JoinRefused(reject) => PeerBody::JoinRefused { request, reject },
             Answer::Sent {
                 message_id,
                 seq,
                 timestamp,
+                duplicate,
             } => PeerBody::Sent {
                 request,
                 message_id,
                 seq,
                 timestamp,
+                duplicate,
             },
-            Answer::SendRefused(reject) => PeerBody::SendRefused { request, reject },
+            Answer::SendRefused(reject) => PeerBody::SendRefused {
+                request,
+                reject,
+                unknown: false,
+            },
+            Answer::SendUnknown => PeerBody::SendRefused {
+                request,
+                reject: Reject::AdminUnavailable,
+                unknown: true,
+            },
             // Whoever left does not wait for an answer.
             Answer::Left => return,
         };

@@ -3,6 +3,7 @@
 //! A few shards own the machines; a room always belongs to the same shard, so nothing about a room is ever locked. What
 //! is not about one room (lists, creation) is answered by [`lists`] on tasks of its own.
 
+mod history;
 pub mod lists;
 mod perform;
 mod relations;
@@ -13,11 +14,13 @@ use crate::peers::Peers;
 use crate::session::Session;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
+use chat_engine::effect::Terms;
 use chat_engine::membership::Health;
 use chat_engine::room::RoomLimits;
 use chat_engine::room::sequencer::SequencerLimits;
 use chat_engine::time::{Millis, Now};
-use chat_protocol::ids::{NodeId, RoomId, Seq, SessionId, UserName};
+use chat_protocol::client_frame::{HistoryFrom, RequestId};
+use chat_protocol::ids::{ClientMsgId, NodeId, RoomId, Seq, SessionId, UserName};
 use chat_protocol::peer_item::PeerItem;
 use chat_protocol::timestamp::Timestamp;
 use std::collections::HashMap;
@@ -34,6 +37,8 @@ pub enum Request {
     Join {
         /// Under which name.
         user: UserName,
+        /// How.
+        terms: Terms,
     },
     /// Let me out.
     Leave {
@@ -46,7 +51,30 @@ pub enum Request {
         user: UserName,
         /// What.
         content: Arc<str>,
+        /// Recognises a repeat.
+        client_msg_id: Option<ClientMsgId>,
     },
+    /// Show me what was said.
+    History {
+        /// Under which name.
+        user: UserName,
+        /// From where.
+        from: HistoryFrom,
+        /// At most so many.
+        limit: usize,
+    },
+}
+
+impl Request {
+    /// Who asks.
+    #[must_use]
+    pub const fn user(&self) -> &UserName {
+        match self {
+            Self::Join { user, .. } | Self::Leave { user } | Self::Send { user, .. } | Self::History { user, .. } => {
+                user
+            }
+        }
+    }
 }
 
 /// What can reach a shard from outside.
@@ -60,7 +88,11 @@ pub enum ShardInput {
         room: RoomId,
         /// What.
         request: Request,
+        /// What the answer repeats.
+        re: Option<RequestId>,
     },
+    /// A room of this node has seats from an earlier life: its machine looks after them.
+    Open(RoomId),
     /// A connection that was, or might be, in a room is gone.
     Closed {
         /// Which connection.
@@ -267,7 +299,7 @@ impl RoomsHandle {
     }
 
     /// Asks something of a room for a connection. Waits only for room in the shard's queue.
-    pub async fn request(&self, session: &Arc<Session>, room: RoomId, request: Request) {
+    pub async fn request(&self, session: &Arc<Session>, room: RoomId, request: Request, re: Option<RequestId>) {
         let shard = self.index_of(&room);
         self.send(
             shard,
@@ -275,9 +307,22 @@ impl RoomsHandle {
                 session: Arc::clone(session),
                 room,
                 request,
+                re,
             },
         )
         .await;
+    }
+
+    /// Opens the rooms in which somebody sat in an earlier life of this node.
+    pub async fn open_seated(&self) {
+        match self.store().seated_rooms().await {
+            Ok(rooms) => {
+                for room in rooms {
+                    self.send(self.index_of(&room), ShardInput::Open(room)).await;
+                }
+            }
+            Err(why) => tracing::warn!(%why, "the seats of the last life cannot be read: their members are not known"),
+        }
     }
 
     /// Says that a connection is gone from a room.

@@ -9,12 +9,17 @@ pub mod io;
 pub mod keepalive;
 pub mod outbound;
 pub mod registry;
+pub mod resume;
 
-use chat_protocol::ids::{RoomId, SessionId, UserName};
+use bytes::Bytes;
+use chat_protocol::client_frame::RequestId;
+use chat_protocol::codec;
+use chat_protocol::ids::{RoomId, SeatKey, SessionId, UserName};
+use chat_protocol::server_frame::{ExtendedFrame, Extra, ServerFrame};
 use outbound::Outbound;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use tokio::sync::Notify;
 
 /// What the rest of the node knows of a connection.
@@ -27,8 +32,19 @@ pub struct Session {
     /// Rooms in which it is seated, and under which name. Written by the room when it subscribes the connection, read
     /// by the actor; the room is the authority.
     seats: Mutex<BTreeMap<RoomId, UserName>>,
-    answered: AtomicBool,
+    /// Set once, by `hello`, before anything else is asked.
+    extended: OnceLock<Extended>,
+    answered: AtomicUsize,
     wake: Notify,
+}
+
+/// What `hello` said.
+#[derive(Debug)]
+pub struct Extended {
+    /// Under which name everything on this connection happens.
+    pub user: UserName,
+    /// By what its seats are recognised.
+    pub key: SeatKey,
 }
 
 impl Session {
@@ -39,20 +55,48 @@ impl Session {
             id,
             outbound,
             seats: Mutex::default(),
-            answered: AtomicBool::new(false),
+            extended: OnceLock::new(),
+            answered: AtomicUsize::new(0),
             wake: Notify::new(),
         }
     }
 
-    /// The request under way is answered: its answer is in the queue.
+    /// What `hello` said; `None` for a classic connection.
+    #[must_use]
+    pub fn extended(&self) -> Option<&Extended> {
+        self.extended.get()
+    }
+
+    /// True if the connection speaks the extended dialect.
+    #[must_use]
+    pub fn is_extended(&self) -> bool {
+        self.extended.get().is_some()
+    }
+
+    /// The connection said `hello`. It can do so once.
+    fn greet(&self, extended: Extended) {
+        // The actor asks first, and is alone.
+        drop(self.extended.set(extended));
+    }
+
+    /// `frame` as this connection understands it: what a classic one must not see is left out.
+    #[must_use]
+    pub fn encode(&self, re: Option<&RequestId>, frame: &ServerFrame, extra: &Extra) -> Bytes {
+        if !self.is_extended() {
+            return codec::encode(frame);
+        }
+        codec::encode_extended(ExtendedFrame { re, frame, extra })
+    }
+
+    /// A request under way is answered: its answer is in the queue.
     pub fn answer_given(&self) {
-        self.answered.store(true, Ordering::Release);
+        self.answered.fetch_add(1, Ordering::AcqRel);
         self.wake.notify_one();
     }
 
-    /// True once after each [`Self::answer_given`].
-    fn take_answered(&self) -> bool {
-        self.answered.swap(false, Ordering::AcqRel)
+    /// How many requests were answered since the last call.
+    fn take_answered(&self) -> usize {
+        self.answered.swap(0, Ordering::AcqRel)
     }
 
     /// Wakes the actor so that it looks at the queue.

@@ -9,7 +9,8 @@ mod conformance;
 pub mod local;
 pub mod memory;
 
-use chat_engine::stored::{Append, Appended, ClaimedRoom, RoomProfile};
+use chat_engine::room::roster::Seat;
+use chat_engine::stored::{Append, Appended, ClaimedRoom, RoomProfile, StoredSeat};
 use chat_protocol::ids::{Incarnation, NodeId, RoomId, Seq};
 use chat_protocol::message_frame::Message;
 use std::fmt;
@@ -63,7 +64,8 @@ pub struct RoomPage {
 /// Hands appends to the store; outcomes come back on the channel given to [`Store::appender`].
 pub trait Appender: Send {
     /// Queues `appends`. Never waits: the caller keeps at most one append per room in flight, which bounds the queue.
-    /// Each append has exactly one outcome; outcomes of one commit come as one vector.
+    /// An item whose `client_msg_id` the same sender has used in the room before is never written a second time: the
+    /// whole append is answered with `Repeats`. Each append has exactly one outcome; outcomes of one commit come as one vector.
     fn append(&mut self, appends: Vec<Append>);
 }
 
@@ -76,11 +78,20 @@ pub trait Store: Send + Sync + 'static {
     /// Creating the same room (same id) again succeeds.
     fn create_room(&self, room: RoomProfile) -> StoreFuture<Result<(), CreateError>>;
 
-    /// Begins a new tenure of a room: raises its epoch by one. `None` if there is no such room.
+    /// Begins a new tenure of a room: raises its epoch by one, and says who sat in it. `None` if there is no such room.
     fn claim(&self, room_id: RoomId) -> StoreFuture<Result<Option<ClaimedRoom>, StoreError>>;
 
     /// A way to append whose outcomes go to `outcomes`. One per shard.
     fn appender(&self, outcomes: mpsc::UnboundedSender<Vec<Appended>>) -> Box<dyn Appender>;
+
+    /// Notes that a connection sits in a room. Nobody waits for it; notes of one room are taken in their order.
+    fn keep_seat(&self, room_id: RoomId, seat: StoredSeat);
+
+    /// Forgets a seat.
+    fn drop_seat(&self, room_id: RoomId, seat: Seat);
+
+    /// Rooms with seats, for a node that starts.
+    fn seated_rooms(&self) -> StoreFuture<Result<Vec<RoomId>, StoreError>>;
 
     /// Committed messages of a room from number `from` on, ascending, without a hole, at most `limit` and at most about
     /// `max_bytes` of content, but at least one if there is one. Empty if the room has none there or does not exist.
@@ -100,6 +111,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// True if this store has the room.
     fn has_room(&self, room_id: RoomId) -> StoreFuture<Result<bool, StoreError>>;
+
+    /// A room as it was created, if it is here.
+    fn profile(&self, room_id: RoomId) -> StoreFuture<Result<Option<RoomProfile>, StoreError>>;
 
     /// Notes which node administers a room that is not here. Nobody waits for it; a loss costs a better error text.
     fn remember_location(&self, room_id: RoomId, node: NodeId);

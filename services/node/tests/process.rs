@@ -310,10 +310,12 @@ fn dev_runs_as_many_nodes_as_asked_for_and_stops_with_status_0() {
     for n in 1..=2 {
         let url = format!("ws://127.0.0.1:{}", base + n);
         assert!(told.iter().any(|line| line.contains(&url)), "{url} is not in {told:?}");
-        assert!(
-            data.path().join(format!("node{n}")).is_dir(),
-            "node{n} has its own directory"
-        );
+        // The announcement is made when the ports are bound; the nodes open their directories behind it.
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while !data.path().join(format!("node{n}")).is_dir() {
+            assert!(std::time::Instant::now() < deadline, "node{n} has its own directory");
+            std::thread::yield_now();
+        }
     }
     assert!(!told.iter().any(|line| line.contains("node3")), "{told:?}");
     let mut node = Node {

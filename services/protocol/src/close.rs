@@ -17,6 +17,8 @@ pub enum CloseReason {
     Restart,
     /// The client did not read what waited for it.
     SlowReader,
+    /// Another connection came with the resume token of this one.
+    Replaced,
 }
 
 /// Whether a client should connect again after a close.
@@ -42,6 +44,7 @@ impl CloseReason {
             Self::PingTimeout => 1011,
             Self::Restart => 1012,
             Self::SlowReader => 1013,
+            Self::Replaced => 4409,
         }
     }
 
@@ -56,6 +59,7 @@ impl CloseReason {
             Self::PingTimeout => "ping timeout",
             Self::Restart => "node is restarting",
             Self::SlowReader => "reader too slow",
+            Self::Replaced => "session resumed elsewhere",
         }
     }
 }
@@ -65,7 +69,8 @@ impl CloseReason {
 pub const fn come_back(code: Option<u16>) -> ComeBack {
     match code {
         // 1000: we asked for it. 1002, 1003, 1007, 1008, 1009, 1010: what we send is not accepted.
-        Some(1000 | 1002 | 1003 | 1007..=1010) => ComeBack::No,
+        // 4409: somebody came back already.
+        Some(1000 | 1002 | 1003 | 1007..=1010 | 4409) => ComeBack::No,
         Some(1013) => ComeBack::Later,
         _ => ComeBack::Now,
     }
@@ -86,6 +91,7 @@ mod tests {
             (R::PingTimeout, ComeBack::Now),
             (R::Restart, ComeBack::Now),
             (R::SlowReader, ComeBack::Later),
+            (R::Replaced, ComeBack::No),
         ] {
             assert!(reason.text().len() <= 123);
             assert_eq!(come_back(Some(reason.code())), policy, "{reason:?}");

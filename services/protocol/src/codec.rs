@@ -4,19 +4,24 @@
 //! says ("missing" means absent, null, empty, zero or false). Writing is by hand into one buffer, in wire order.
 
 use crate::client_frame::ClientFrame;
+use crate::client_frame::RequestId;
 use crate::ids::{InvalidText, NodeId, RoomId, RoomName, UserName};
 use crate::limits::{MAX_CONTENT_CHARS, MAX_DESCRIPTION_CHARS, MAX_ID_BYTES, MAX_OUTBOUND_FRAME};
 use crate::reject::Reject;
-use crate::server_frame::{MemberEvent, RoomInfo, RoomSummary, ServerFrame};
+use crate::server_frame::{
+    ErrorCode, ExtendedFrame, Extra, History, MemberEvent, RoomInfo, RoomSummary, ServerFrame, Welcome,
+};
 use crate::{text, ws_frame};
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+mod extended;
 mod write;
 
-pub use write::{encode, push_json_string};
+pub use extended::{ExtendedRequest, hello, parse_extended};
+pub use write::{encode, encode_extended, push_json_string};
 
 /// Parses one request of the classic dialect.
 ///
@@ -29,8 +34,8 @@ pub fn parse(request: &str) -> Result<ClientFrame, ServerFrame> {
     };
     let data = envelope.remove("data");
     match envelope.get("type").and_then(Value::as_str) {
-        Some("list_rooms") => Ok(ClientFrame::ListRooms),
-        Some("discover_rooms") => Ok(ClientFrame::DiscoverRooms),
+        Some("list_rooms") => Ok(ClientFrame::ListRooms(None)),
+        Some("discover_rooms") => Ok(ClientFrame::DiscoverRooms(None)),
         Some("create_room") => create_room(data),
         Some("join_room") => join_room(&fields(data)?),
         Some("leave_room") => leave_room(&fields(data)?),
@@ -165,6 +170,7 @@ fn create_room(data: Option<Value>) -> Result<ClientFrame, ServerFrame> {
             room_name: RoomName::parse(string(&map, "room_name")?).map_err(|why| describe("room_name", why))?,
             creator_id: UserName::parse(string(&map, "creator_id")?).map_err(|why| describe("creator_id", why))?,
             description: description(map.get("description"))?,
+            request_id: None,
         })
     };
     parsed().map_err(|reject| ServerFrame::RoomNotCreated(reject.text()))
@@ -186,7 +192,12 @@ fn description(value: Option<&Value>) -> Result<Option<Arc<str>>, Reject> {
 
 fn join_room(map: &Map<String, Value>) -> Result<ClientFrame, ServerFrame> {
     room_and_user(map)
-        .map(|(room_id, username)| ClientFrame::JoinRoom { room_id, username })
+        .map(|(room_id, username)| ClientFrame::JoinRoom {
+            room_id,
+            username,
+            from: None,
+            history: None,
+        })
         .map_err(|reject| ServerFrame::JoinRoomError {
             room_id: echo(map, "room_id"),
             reject,
@@ -221,6 +232,7 @@ fn send_message(map: &Map<String, Value>) -> Result<ClientFrame, ServerFrame> {
             room_id,
             username,
             content,
+            client_msg_id: None,
         })
     };
     parsed().map_err(|reject| ServerFrame::MessageError {

@@ -122,6 +122,12 @@ text_id! {
     ClientMsgId, checked_client_msg_id
 }
 
+text_id! {
+    /// What a seat is recognised by when its session comes back on another connection: made from the resume token, which
+    /// it does not reveal.
+    SeatKey, checked_id
+}
+
 macro_rules! number_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

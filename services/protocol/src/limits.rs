@@ -29,6 +29,27 @@ pub const MAX_CLIENT_MSG_ID_BYTES: usize = 64;
 /// Most messages that a classic join hands out. The original client holds at most 1,000 messages that wait.
 pub const CLASSIC_HISTORY: u64 = 1_000;
 
+/// Most messages that an extended join hands out.
+pub const EXTENDED_HISTORY: u64 = 1_000;
+
+/// What an extended join hands out if it does not say.
+pub const DEFAULT_HISTORY: u64 = 100;
+
+/// Most messages of one `read_history`.
+pub const MAX_HISTORY_PAGE: u64 = 500;
+
+/// Most requests of one extended session that are under way at once.
+pub const MAX_PIPELINE: usize = 16;
+
+/// Longest request id of the extended dialect, in characters.
+pub const MAX_REQUEST_ID_CHARS: usize = 64;
+
+/// Longest text by which a client names itself, in characters.
+pub const MAX_CLIENT_CHARS: usize = 128;
+
+/// Most rooms of one page of a list.
+pub const MAX_LIST_PAGE: usize = 1_000;
+
 /// Highest sequence number: XML-RPC integers have 32 bits and a sign.
 pub const MAX_SEQ: u64 = i32::MAX as u64;
 

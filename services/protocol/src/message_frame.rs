@@ -42,6 +42,9 @@ pub struct NotAMessage;
 const BEFORE_DIGITS: &str = r#","sequence_number":"#;
 const PREFIX: &str = r#"{"type":"new_message","data":{"message_id":"#;
 
+/// Where the data begins in a payload.
+const DATA_AT: usize = r#"{"type":"new_message","data":"#.len();
+
 impl MessageFrame {
     /// Encodes `message`.
     #[must_use]
@@ -102,6 +105,15 @@ impl MessageFrame {
     pub fn payload(&self) -> &str {
         // Made from `str`s only; the fallback is unreachable and harmless.
         std::str::from_utf8(ws_frame::payload(&self.frame)).unwrap_or_default()
+    }
+
+    /// The JSON object inside of the envelope.
+    #[must_use]
+    pub fn data(&self) -> &str {
+        let payload = self.payload();
+        payload
+            .get(DATA_AT..payload.len().saturating_sub(1))
+            .unwrap_or_default()
     }
 
     /// The complete WebSocket frame, numbers lowered by `shift`: the shared bytes for 0, a patched copy otherwise.

@@ -4,7 +4,9 @@
 //! delivery, the encoded frames as one text. So XML is parsed once per item and not once per field, and a message is
 //! encoded once per cluster.
 
-use crate::ids::{ClientMsgId, Epoch, Generation, MessageId, NodeId, RoomId, RoomName, Seq, SessionId, UserName};
+use crate::ids::{
+    ClientMsgId, Epoch, Generation, MessageId, NodeId, RoomId, RoomName, SeatKey, Seq, SessionId, UserName,
+};
 use crate::message_frame::MessageFrame;
 use crate::reject::Reject;
 use crate::server_frame::{LeaveReason, MemberEvent, RoomInfo};
@@ -34,6 +36,8 @@ pub enum PeerBody {
         session: SessionId,
         /// Under which name.
         user: UserName,
+        /// By what its seat is recognised if it comes back.
+        key: Option<SeatKey>,
     },
     /// A connection is out.
     Leave {
@@ -58,7 +62,7 @@ pub enum PeerBody {
         client_msg_id: ClientMsgId,
     },
     /// All connections of the sending node in the room.
-    Seats(Vec<(SessionId, UserName)>),
+    Seats(Vec<AnnouncedSeat>),
     /// The answer to a join, or with request 0 to an announcement of seats.
     Joined {
         /// To which request.
@@ -71,6 +75,12 @@ pub enum PeerBody {
         epoch: Epoch,
         /// The last committed message.
         head: Seq,
+        /// The first message that is kept.
+        floor: Seq,
+        /// Counts the changes of the roster.
+        version: u64,
+        /// True if the seat of an earlier connection was kept.
+        resumed: bool,
     },
     /// A join, or an announcement, was refused.
     JoinRefused {
@@ -89,6 +99,8 @@ pub enum PeerBody {
         seq: Seq,
         /// When it was accepted.
         timestamp: Timestamp,
+        /// True if an earlier sending put it there.
+        duplicate: bool,
     },
     /// A forwarded message was refused.
     SendRefused {
@@ -96,6 +108,13 @@ pub enum PeerBody {
         request: u64,
         /// Why.
         reject: Reject,
+        /// True if nobody knows whether it will be in the room.
+        unknown: bool,
+    },
+    /// The seat of a connection went to another one.
+    Unseat {
+        /// Which connection of the receiving node.
+        session: SessionId,
     },
     /// Consecutive messages.
     Deliver {
@@ -119,6 +138,17 @@ pub enum PeerBody {
     },
 }
 
+/// One connection in an announcement of seats.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnnouncedSeat {
+    /// Which connection of the sending node.
+    pub session: SessionId,
+    /// Under which name.
+    pub user: UserName,
+    /// By what its seat is recognised if it comes back.
+    pub key: Option<SeatKey>,
+}
+
 /// The value is no item, or one of a kind that this release does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotAnItem;
@@ -131,6 +161,8 @@ enum Wire {
         request: u64,
         session: u64,
         user: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
     },
     Leave {
         session: u64,
@@ -145,7 +177,7 @@ enum Wire {
         id: String,
     },
     Seats {
-        seats: Vec<(u64, String)>,
+        seats: Vec<(u64, String, Option<String>)>,
     },
     Joined {
         request: u64,
@@ -153,6 +185,9 @@ enum Wire {
         generation: u64,
         epoch: u64,
         head: u64,
+        floor: u64,
+        version: u64,
+        resumed: bool,
     },
     JoinRefused {
         request: u64,
@@ -164,11 +199,16 @@ enum Wire {
         id: String,
         seq: u64,
         time: i64,
+        duplicate: bool,
     },
     SendRefused {
         request: u64,
         code: String,
         text: String,
+        unknown: bool,
+    },
+    Unseat {
+        session: u64,
     },
     Deliver {
         generation: u64,
@@ -180,6 +220,7 @@ enum Wire {
         time: i64,
         came: bool,
         reason: Option<String>,
+        version: u64,
     },
     Head {
         generation: u64,
@@ -204,7 +245,7 @@ impl PeerItem {
             PeerBody::Forward { content, .. } => content.len(),
             PeerBody::Deliver { frames, .. } => frames.iter().map(|f| f.len() + 1).sum(),
             PeerBody::Joined { info, .. } => info.members.iter().map(|m| m.as_str().len() + 3).sum(),
-            PeerBody::Seats(seats) => seats.iter().map(|(_, user)| user.as_str().len() + 30).sum(),
+            PeerBody::Seats(seats) => seats.iter().map(|seat| seat.user.as_str().len() + 70).sum(),
             _ => 0,
         };
         body + 400
@@ -272,10 +313,16 @@ pub fn split_frames(text: &str) -> Result<Vec<MessageFrame>, NotAnItem> {
 impl PeerBody {
     fn to_wire(&self) -> (Wire, Option<String>) {
         let wire = match self {
-            Self::Join { request, session, user } => Wire::Join {
+            Self::Join {
+                request,
+                session,
+                user,
+                key,
+            } => Wire::Join {
                 request: *request,
                 session: session.0,
                 user: user.to_string(),
+                key: key.as_ref().map(ToString::to_string),
             },
             Self::Leave { session, user, closed } => Wire::Leave {
                 session: session.0,
@@ -298,7 +345,13 @@ impl PeerBody {
             Self::Seats(seats) => Wire::Seats {
                 seats: seats
                     .iter()
-                    .map(|(session, user)| (session.0, user.to_string()))
+                    .map(|seat| {
+                        (
+                            seat.session.0,
+                            seat.user.to_string(),
+                            seat.key.as_ref().map(ToString::to_string),
+                        )
+                    })
                     .collect(),
             },
             Self::Joined {
@@ -307,6 +360,9 @@ impl PeerBody {
                 generation,
                 epoch,
                 head,
+                floor,
+                version,
+                resumed,
             } => Wire::Joined {
                 request: *request,
                 info: WireInfo {
@@ -318,6 +374,9 @@ impl PeerBody {
                 generation: generation.0,
                 epoch: epoch.0,
                 head: head.0,
+                floor: floor.0,
+                version: *version,
+                resumed: *resumed,
             },
             Self::JoinRefused { request, reject } => Wire::JoinRefused {
                 request: *request,
@@ -329,17 +388,25 @@ impl PeerBody {
                 message_id,
                 seq,
                 timestamp,
+                duplicate,
             } => Wire::Sent {
                 request: *request,
                 id: message_id.to_string(),
                 seq: seq.0,
                 time: timestamp.0,
+                duplicate: *duplicate,
             },
-            Self::SendRefused { request, reject } => Wire::SendRefused {
+            Self::SendRefused {
+                request,
+                reject,
+                unknown,
+            } => Wire::SendRefused {
                 request: *request,
                 code: reject.code().into(),
                 text: reject.text(),
+                unknown: *unknown,
             },
+            Self::Unseat { session } => Wire::Unseat { session: session.0 },
             Self::Deliver {
                 generation,
                 epoch,
@@ -357,6 +424,7 @@ impl PeerBody {
                 time: event.timestamp.0,
                 came: event.left.is_none(),
                 reason: event.left.and_then(LeaveReason::text).map(str::to_owned),
+                version: event.version,
             },
             Self::Head {
                 generation,
@@ -373,15 +441,18 @@ impl PeerBody {
 
     fn from_wire(room: &RoomId, wire: Wire, frames: Option<&str>) -> Result<Self, NotAnItem> {
         let user = |text: &str| UserName::parse(text).map_err(|_| NotAnItem);
+        let seat_key = |key: Option<String>| key.map(|key| SeatKey::parse(&key).map_err(|_| NotAnItem)).transpose();
         Ok(match wire {
             Wire::Join {
                 request,
                 session,
                 user: name,
+                key,
             } => Self::Join {
                 request,
                 session: SessionId(session),
                 user: user(&name)?,
+                key: seat_key(key)?,
             },
             Wire::Leave {
                 session,
@@ -408,7 +479,13 @@ impl PeerBody {
             Wire::Seats { seats } => Self::Seats(
                 seats
                     .into_iter()
-                    .map(|(session, name)| Ok((SessionId(session), user(&name)?)))
+                    .map(|(session, name, key)| {
+                        Ok(AnnouncedSeat {
+                            session: SessionId(session),
+                            user: user(&name)?,
+                            key: seat_key(key)?,
+                        })
+                    })
                     .collect::<Result<_, _>>()?,
             ),
             Wire::Joined {
@@ -417,6 +494,9 @@ impl PeerBody {
                 generation,
                 epoch,
                 head,
+                floor,
+                version,
+                resumed,
             } => Self::Joined {
                 request,
                 info: RoomInfo {
@@ -429,20 +509,39 @@ impl PeerBody {
                 generation: Generation(generation),
                 epoch: Epoch(epoch),
                 head: Seq(head),
+                floor: Seq(floor),
+                version,
+                resumed,
             },
             Wire::JoinRefused { request, code, text } => Self::JoinRefused {
                 request,
                 reject: reject(&code, text),
             },
-            Wire::Sent { request, id, seq, time } => Self::Sent {
+            Wire::Sent {
+                request,
+                id,
+                seq,
+                time,
+                duplicate,
+            } => Self::Sent {
                 request,
                 message_id: MessageId::parse(&id).map_err(|_| NotAnItem)?,
                 seq: Seq(seq),
                 timestamp: Timestamp(time),
+                duplicate,
             },
-            Wire::SendRefused { request, code, text } => Self::SendRefused {
+            Wire::SendRefused {
+                request,
+                code,
+                text,
+                unknown,
+            } => Self::SendRefused {
                 request,
                 reject: reject(&code, text),
+                unknown,
+            },
+            Wire::Unseat { session } => Self::Unseat {
+                session: SessionId(session),
             },
             Wire::Deliver { generation, epoch } => Self::Deliver {
                 generation: Generation(generation),
@@ -455,6 +554,7 @@ impl PeerBody {
                 time,
                 came,
                 reason,
+                version,
             } => Self::Member(MemberEvent {
                 room_id: room.clone(),
                 username: user(&name)?,
@@ -465,6 +565,7 @@ impl PeerBody {
                 } else {
                     Some(LeaveReason::from_text(reason.as_deref()).ok_or(NotAnItem)?)
                 },
+                version,
             }),
             Wire::Head {
                 generation,
@@ -487,6 +588,7 @@ fn reject(code: &str, text: String) -> Reject {
         Reject::AdminUnavailable,
         Reject::OtherUser,
         Reject::NotAdded,
+        Reject::IdConflict,
         Reject::Busy,
     ];
     known

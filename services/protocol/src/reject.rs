@@ -11,6 +11,8 @@ pub enum Reject {
     InvalidField(String),
     /// The connection already speaks for another user in this room.
     OtherUser,
+    /// The request names another user than `hello` did.
+    OtherName,
     /// The content is absent or empty.
     EmptyContent,
     /// The content has more than [`MAX_CONTENT_CHARS`] code points.
@@ -27,6 +29,8 @@ pub enum Reject {
     AdminUnavailable,
     /// The admin node was asked and failed; the text says how.
     AdminFailed(String),
+    /// The `client_msg_id` was used before for another content.
+    IdConflict,
     /// A bound of this node is reached; the same request may succeed later.
     Busy,
     /// Something else; the text is for people.
@@ -38,9 +42,10 @@ impl Reject {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::MissingIds | Self::InvalidField(_) | Self::OtherUser => "INVALID_REQUEST",
+            Self::MissingIds | Self::InvalidField(_) | Self::OtherUser | Self::OtherName => "INVALID_REQUEST",
             Self::EmptyContent | Self::ContentTooLong | Self::InvalidContent(_) => "INVALID_CONTENT",
             Self::NotMember => "NOT_MEMBER",
+            Self::IdConflict => "CLIENT_MSG_ID_CONFLICT",
             Self::RoomNotFound => "ROOM_NOT_FOUND",
             Self::AdminUnavailable | Self::AdminFailed(_) => "ADMIN_NODE_UNAVAILABLE",
             Self::NotAdded | Self::Busy | Self::Internal(_) => "INTERNAL_ERROR",
@@ -53,9 +58,11 @@ impl Reject {
         match self {
             Self::MissingIds => "Missing room_id or username".into(),
             Self::OtherUser => "This connection is in the room under another name".into(),
+            Self::OtherName => "This session speaks for another user".into(),
             Self::EmptyContent => "Message content cannot be empty".into(),
             Self::ContentTooLong => format!("Message content too long (max {MAX_CONTENT_CHARS} characters)"),
             Self::NotMember => "You are not a member of this room".into(),
+            Self::IdConflict => "This client_msg_id was used for another content".into(),
             Self::NotAdded => "Failed to add message".into(),
             Self::RoomNotFound => "Room not found".into(),
             Self::AdminUnavailable => "Administrator node unavailable".into(),

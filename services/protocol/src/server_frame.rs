@@ -2,7 +2,9 @@
 //!
 //! The order of fields is the order on the wire. The texts are frozen by `tests/golden.rs`.
 
-use crate::ids::{MessageId, NodeId, RoomId, RoomName, Seq, UserName};
+use crate::client_frame::RequestId;
+use crate::ids::{ClientMsgId, Generation, MessageId, NodeId, RoomId, RoomName, Seq, UserName};
+use crate::message_frame::MessageFrame;
 use crate::reject::Reject;
 use crate::timestamp::Timestamp;
 use std::sync::Arc;
@@ -88,6 +90,8 @@ pub struct MemberEvent {
     pub timestamp: Timestamp,
     /// `None`: came. `Some`: went, and why.
     pub left: Option<LeaveReason>,
+    /// Counts the changes of the roster; only extended sessions are told.
+    pub version: u64,
 }
 
 /// A frame for one client or for the members of a room.
@@ -169,4 +173,181 @@ pub enum ServerFrame {
     },
     /// Somebody came or went.
     Member(MemberEvent),
+    // === only in the extended dialect
+    /// The request was refused, with a code.
+    Refused {
+        /// Why, for programs.
+        code: ErrorCode,
+        /// Why, for people.
+        message: Arc<str>,
+    },
+    /// A request about a room that has no refusal of its own was refused.
+    RequestRefused {
+        /// What was asked for, as it came.
+        room_id: String,
+        /// Why.
+        reject: Reject,
+    },
+    /// The answer to `hello`.
+    Welcome(Welcome),
+    /// The position of the session in a room is void: it is sent messages from another one on.
+    Resync {
+        /// Which room.
+        room_id: RoomId,
+        /// The life of the numbering that counts now.
+        generation: Generation,
+        /// The first message that follows.
+        from: Seq,
+        /// Why.
+        reason: ResyncReason,
+    },
+    /// The answer to `read_history`.
+    History(History),
+    /// The admin node of a room does not answer, or does again.
+    Trouble {
+        /// Which room.
+        room_id: RoomId,
+        /// True: sends and joins fail for now. False: that is over.
+        degraded: bool,
+    },
+    /// The node is about to close the session.
+    Reconnect {
+        /// When the client had better be gone.
+        after_ms: u64,
+    },
+}
+
+/// Codes of refusals that are about no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// `hello` asks for a protocol that this node does not speak.
+    UnsupportedProtocol,
+    /// The request is malformed.
+    InvalidRequest,
+    /// Too many requests are under way.
+    TooManyRequests,
+}
+
+impl ErrorCode {
+    /// The `error_code` on the wire.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::UnsupportedProtocol => "UNSUPPORTED_PROTOCOL",
+            Self::InvalidRequest => "INVALID_REQUEST",
+            Self::TooManyRequests => "TOO_MANY_REQUESTS",
+        }
+    }
+}
+
+/// The answer to `hello`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Welcome {
+    /// What this session is called in logs.
+    pub session: String,
+    /// By what the session is recognised when it comes back.
+    pub resume: Arc<str>,
+    /// True if the token of `hello` was taken. Whether a seat is still there is said by each join.
+    pub resumed: bool,
+    /// Who speaks.
+    pub node: NodeId,
+    /// Seconds between two pings of the node.
+    pub ping_seconds: u64,
+}
+
+/// Why a position is void.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ResyncReason {
+    /// The room has another life of its numbering.
+    Generation,
+    /// The position is beyond the last message.
+    Ahead,
+    /// Messages behind the position are not kept any more.
+    Trimmed,
+}
+
+impl ResyncReason {
+    /// The `reason` on the wire.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Generation => "generation",
+            Self::Ahead => "ahead",
+            Self::Trimmed => "trimmed",
+        }
+    }
+}
+
+/// The answer to `read_history`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History {
+    /// Which room.
+    pub room_id: RoomId,
+    /// Which life of its numbering.
+    pub generation: Generation,
+    /// Ascending, without a hole.
+    pub messages: Vec<MessageFrame>,
+    /// The last message of the room, as far as this node knows.
+    pub head: Seq,
+    /// True if there are more in the direction of the request.
+    pub more: bool,
+    /// True if the admin node does not answer: what this node holds may not be all.
+    pub stale: bool,
+}
+
+/// What an extended session is told beyond the frame that a classic one gets.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Extra {
+    /// Nothing.
+    #[default]
+    None,
+    /// With `join_room_success`.
+    Joined {
+        /// Which life of the numbering.
+        generation: Generation,
+        /// The first message that follows, one after the head if there is none.
+        first: Seq,
+        /// The last message at this moment.
+        head: Seq,
+        /// Counts changes of the members.
+        member_version: u64,
+        /// True if the seat of an earlier connection was kept.
+        resumed: bool,
+    },
+    /// With `message_sent`.
+    Sent {
+        /// As it came; absent if none came.
+        client_msg_id: Option<ClientMsgId>,
+        /// Which life of the numbering.
+        generation: Generation,
+        /// True if this is the answer to a repeat.
+        duplicate: bool,
+    },
+    /// With `message_error`.
+    SendRefused {
+        /// As it came; absent if none came.
+        client_msg_id: Option<ClientMsgId>,
+        /// True if nobody knows whether the message is in the room.
+        unknown: bool,
+        /// When trying again may help.
+        retry_after_ms: Option<u64>,
+    },
+    /// With `member_joined` and `member_left`.
+    Member {
+        /// Counts changes of the members.
+        version: u64,
+    },
+    /// With a list that goes on.
+    Next(Arc<str>),
+}
+
+/// A frame as an extended session gets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExtendedFrame<'a> {
+    /// The id of the request that it answers.
+    pub re: Option<&'a RequestId>,
+    /// What a classic session would get.
+    pub frame: &'a ServerFrame,
+    /// What that one must not see.
+    pub extra: &'a Extra,
 }

@@ -123,6 +123,7 @@ fn messages_and_members() {
             member_count: 1,
             timestamp: AT,
             left,
+            version: 9,
         })
     };
     let common = r#""room_id":"r-1","username":"otto","member_count":1,"timestamp":"2031-04-07T06:07:08.123456+00:00""#;
@@ -222,10 +223,10 @@ fn a_message_and_its_shifted_copies() {
 fn requests() {
     let ids = r#""room_id":"r-1","username":"ines""#;
     let cases = [
-        (r#"{"type":"list_rooms"}"#.to_owned(), ClientFrame::ListRooms),
+        (r#"{"type":"list_rooms"}"#.to_owned(), ClientFrame::ListRooms(None)),
         (
             r#"{"type":"discover_rooms","data":{"scope":"global"},"id":7}"#.to_owned(),
-            ClientFrame::DiscoverRooms,
+            ClientFrame::DiscoverRooms(None),
         ),
         (
             r#"{"type":"create_room","data":{"room_name":"hall","creator_id":"ines","description":"a\r\nb"}}"#
@@ -234,6 +235,7 @@ fn requests() {
                 room_name: RoomName::parse("hall").unwrap(),
                 creator_id: name("ines"),
                 description: Some("a\nb".into()),
+                request_id: None,
             },
         ),
         (
@@ -241,6 +243,8 @@ fn requests() {
             ClientFrame::JoinRoom {
                 room_id: room(),
                 username: name("ines"),
+                from: None,
+                history: None,
             },
         ),
         (
@@ -256,6 +260,7 @@ fn requests() {
                 room_id: room(),
                 username: name("ines"),
                 content: " ".into(),
+                client_msg_id: None,
             },
         ),
         (

@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 use chat_protocol::ids::{
-    ClientMsgId, Epoch, Generation, Incarnation, MessageId, NodeId, RoomId, RoomName, Seq, SessionId, UserName,
+    ClientMsgId, Epoch, Generation, Incarnation, MessageId, NodeId, RoomId, RoomName, SeatKey, Seq, SessionId, UserName,
 };
 use chat_protocol::message_frame::{Message, MessageFrame};
 use chat_protocol::peer_call::{self, Capabilities, Exchange, Heartbeat, Range, method};
 use chat_protocol::peer_fault::{PeerFault, is_no_such_method};
-use chat_protocol::peer_item::{PeerBody, PeerItem};
+use chat_protocol::peer_item::{AnnouncedSeat, PeerBody, PeerItem};
 use chat_protocol::peer_xml::{
     RemoteFault, XmlError, XmlLimits, read_call, read_response, write_call, write_fault, write_response,
 };
@@ -62,9 +62,20 @@ fn items() {
         fields(PeerBody::Join {
             request: 3,
             session,
-            user: user("otto")
+            user: user("otto"),
+            key: None
         }),
         r#"{"kind":"join","request":3,"session":9,"user":"otto"}"#
+    );
+    let key = SeatKey::parse("00ff").unwrap();
+    assert_eq!(
+        fields(PeerBody::Join {
+            request: 3,
+            session,
+            user: user("otto"),
+            key: Some(key.clone())
+        }),
+        r#"{"kind":"join","request":3,"session":9,"user":"otto","key":"00ff"}"#
     );
     assert_eq!(
         fields(PeerBody::Leave {
@@ -86,9 +97,21 @@ fn items() {
         r#"{"kind":"forward","request":3,"session":9,"user":"otto","content":"a\n<b>","id":"c-1"}"#
     );
     assert_eq!(
-        fields(PeerBody::Seats(vec![(session, user("otto"))])),
-        r#"{"kind":"seats","seats":[[9,"otto"]]}"#
+        fields(PeerBody::Seats(vec![
+            AnnouncedSeat {
+                session,
+                user: user("otto"),
+                key: Some(key)
+            },
+            AnnouncedSeat {
+                session: SessionId(10),
+                user: user("ines"),
+                key: None
+            }
+        ])),
+        r#"{"kind":"seats","seats":[[9,"otto","00ff"],[10,"ines",null]]}"#
     );
+    assert_eq!(fields(PeerBody::Unseat { session }), r#"{"kind":"unseat","session":9}"#);
     let info = RoomInfo {
         room_id: room(),
         room_name: RoomName::parse("hall").unwrap(),
@@ -102,9 +125,12 @@ fn items() {
             info,
             generation,
             epoch,
-            head
+            head,
+            floor: Seq(2),
+            version: 8,
+            resumed: true
         }),
-        r#"{"kind":"joined","request":3,"info":{"name":"hall","description":null,"members":["ines"],"admin":"node1"},"generation":1,"epoch":7,"head":42}"#
+        r#"{"kind":"joined","request":3,"info":{"name":"hall","description":null,"members":["ines"],"admin":"node1"},"generation":1,"epoch":7,"head":42,"floor":2,"version":8,"resumed":true}"#
     );
     assert_eq!(
         fields(PeerBody::JoinRefused {
@@ -119,16 +145,18 @@ fn items() {
             request: 3,
             message_id,
             seq: head,
-            timestamp: AT
+            timestamp: AT,
+            duplicate: true
         }),
-        r#"{"kind":"sent","request":3,"id":"m-1","seq":42,"time":1933308428123456}"#
+        r#"{"kind":"sent","request":3,"id":"m-1","seq":42,"time":1933308428123456,"duplicate":true}"#
     );
     assert_eq!(
         fields(PeerBody::SendRefused {
             request: 3,
-            reject: Reject::NotMember
+            reject: Reject::NotMember,
+            unknown: false
         }),
-        r#"{"kind":"send_refused","request":3,"code":"NOT_MEMBER","text":"You are not a member of this room"}"#
+        r#"{"kind":"send_refused","request":3,"code":"NOT_MEMBER","text":"You are not a member of this room","unknown":false}"#
     );
     assert_eq!(
         fields(PeerBody::Deliver {
@@ -145,15 +173,16 @@ fn items() {
             member_count: 1,
             timestamp: AT,
             left,
+            version: 8,
         })
     };
     assert_eq!(
         fields(event(None)),
-        r#"{"kind":"member","user":"otto","count":1,"time":1933308428123456,"came":true,"reason":null}"#
+        r#"{"kind":"member","user":"otto","count":1,"time":1933308428123456,"came":true,"reason":null,"version":8}"#
     );
     assert_eq!(
         fields(event(Some(LeaveReason::NodeUnreachable))),
-        r#"{"kind":"member","user":"otto","count":1,"time":1933308428123456,"came":false,"reason":"Node unreachable"}"#
+        r#"{"kind":"member","user":"otto","count":1,"time":1933308428123456,"came":false,"reason":"Node unreachable","version":8}"#
     );
     assert_eq!(
         fields(PeerBody::Head {

@@ -4,14 +4,69 @@
 //! other has a `next`, is sent pages of history from there, and becomes live when `next` has passed the last delivered
 //! message. Deliveries meanwhile cost it nothing: they only move the end that it is heading for.
 
-use crate::effect::{Answer, Effect, Effects, Origin};
-use chat_protocol::ids::{Seq, SessionId, UserName};
+use crate::effect::{Answer, Effect, Effects, Origin, Terms};
+use chat_protocol::ids::{Generation, SeatKey, Seq, SessionId, UserName};
 use chat_protocol::limits::CLASSIC_HISTORY;
+use chat_protocol::server_frame::ResyncReason;
 use std::collections::BTreeMap;
+
+/// What a room has to offer to whoever joins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offer {
+    /// Which life of the numbering.
+    pub generation: Generation,
+    /// The first message that is kept.
+    pub floor: Seq,
+    /// The last committed message.
+    pub head: Seq,
+    /// The last message that was delivered here.
+    pub delivered: Seq,
+}
+
+/// Where a cursor begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    /// The first message to be sent.
+    pub first: Seq,
+    /// Why that is not where the client wanted to go on.
+    pub resync: Option<ResyncReason>,
+}
+
+impl Start {
+    /// Where a connection begins that joins on `terms`.
+    #[must_use]
+    pub fn of(terms: &Terms, offer: Offer) -> Self {
+        let newest = |count: u64| Seq((offer.head.0 + 1).saturating_sub(count).max(offer.floor.0).max(1));
+        let Terms::Extended { from, history, .. } = terms else {
+            let first = newest(CLASSIC_HISTORY);
+            return Self { first, resync: None };
+        };
+        let Some(from) = from else {
+            let first = newest(*history);
+            return Self { first, resync: None };
+        };
+        let resync = if from.generation != offer.generation {
+            Some(ResyncReason::Generation)
+        } else if from.seq > offer.head {
+            Some(ResyncReason::Ahead)
+        } else if from.seq.next() < offer.floor {
+            Some(ResyncReason::Trimmed)
+        } else {
+            None
+        };
+        let first = if resync.is_some() {
+            newest(*history)
+        } else {
+            from.seq.next()
+        };
+        Self { first, resync }
+    }
+}
 
 #[derive(Debug)]
 struct Listener {
     user: UserName,
+    key: Option<SeatKey>,
     shift: u64,
     /// `None`: live. `Some(next)`: behind, a page from `next` is on its way.
     next: Option<Seq>,
@@ -43,26 +98,51 @@ impl Audience {
         self.listeners.iter().map(|(session, l)| (*session, &l.user))
     }
 
-    /// A connection joins, or joins again: it is sent at most the newest [`CLASSIC_HISTORY`] messages up to `delivered`.
+    /// By what the seat of a connection is recognised.
+    #[must_use]
+    pub fn key_of(&self, session: SessionId) -> Option<&SeatKey> {
+        self.listeners.get(&session)?.key.as_ref()
+    }
+
+    /// A connection joins, or joins again: it is sent messages from `start` on. A classic one gets at most the newest
+    /// [`CLASSIC_HISTORY`].
     ///
-    /// The shift of its numbers is fixed by a join without subscription and kept by a repeated one, so that numbers that
-    /// it has seen keep their meaning.
-    pub fn join(&mut self, session: SessionId, user: UserName, delivered: Seq, effects: &mut Effects) {
-        let first = Seq(delivered.0.saturating_sub(CLASSIC_HISTORY) + 1);
+    /// The shift of a classic connection's numbers is fixed by a join without subscription and kept by a repeated one, so
+    /// that numbers that it has seen keep their meaning.
+    pub fn join(
+        &mut self,
+        session: SessionId,
+        user: UserName,
+        terms: &Terms,
+        start: Start,
+        offer: Offer,
+        effects: &mut Effects,
+    ) {
+        let Start { first, resync } = start;
         let known = self.listeners.remove(&session);
-        let shift = known.as_ref().map_or(first.0 - 1, |l| l.shift);
+        let shift = match terms {
+            Terms::Classic => known.as_ref().map_or(first.0 - 1, |l| l.shift),
+            Terms::Extended { .. } => 0,
+        };
         let held = known.map(|l| l.held).unwrap_or_default();
-        effects.push(Effect::Subscribe { session, shift });
-        self.listeners.insert(
-            session,
-            Listener {
-                user,
-                shift,
-                next: Some(first),
-                held,
-            },
-        );
-        self.advance(session, first, delivered, effects);
+        effects.push(Effect::Subscribe { session, shift, first });
+        if let Some(reason) = resync {
+            effects.push(Effect::Resync {
+                session,
+                generation: offer.generation,
+                from: first,
+                reason,
+            });
+        }
+        let listener = Listener {
+            user,
+            key: terms.key().cloned(),
+            shift,
+            next: Some(first),
+            held,
+        };
+        self.listeners.insert(session, listener);
+        self.advance(session, first, offer.delivered, effects);
     }
 
     /// A connection stops listening.

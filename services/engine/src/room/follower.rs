@@ -8,9 +8,9 @@
 mod loss;
 
 use super::RoomLimits;
-use super::audience::Audience;
+use super::audience::{Audience, Offer, Start};
 use super::backlog::Backlog;
-use crate::effect::{Answer, Effect, Effects, Joined, Origin};
+use crate::effect::{Answer, Effect, Effects, Joined, Origin, Terms};
 use crate::time::{Millis, Now};
 use chat_protocol::ids::{ClientMsgId, Epoch, Generation, NodeId, RoomId, Seq, SessionId, UserName};
 use chat_protocol::message_frame::MessageFrame;
@@ -29,6 +29,8 @@ pub enum Input {
         origin: Origin,
         /// Under which name.
         user: UserName,
+        /// How.
+        terms: Terms,
     },
     /// A connection here wants out.
     Leave {
@@ -103,6 +105,8 @@ pub enum Input {
     Tail(Seq),
     /// The admin node says that somebody came or went.
     Member(MemberEvent),
+    /// The seat of a connection here went to another one.
+    Unseated(SessionId),
     /// A range came back, or could not be read.
     RangeRead(Result<Vec<MessageFrame>, String>),
     /// The link to the admin node lost something, or the admin node is another life: nothing sent before is certain.
@@ -115,8 +119,15 @@ pub enum Input {
 
 #[derive(Debug)]
 enum Pending {
-    Join { origin: Origin, user: UserName },
-    Send { origin: Origin, since: Millis },
+    Join {
+        origin: Origin,
+        user: UserName,
+        terms: Terms,
+    },
+    Send {
+        origin: Origin,
+        since: Millis,
+    },
 }
 
 /// Where the room stands, as far as this node knows.
@@ -148,9 +159,13 @@ pub struct Follower {
     repair_at: Option<Millis>,
     /// What a tail check saw that was not delivered then.
     missing: Option<Seq>,
+    /// Confirmations of messages that are still missing here: none overtakes its message.
+    early: Vec<(Seq, Origin, Answer)>,
     /// What was delivered when traffic was last asked for.
     checked: Seq,
     failed_since: Option<Millis>,
+    /// When classic connections are told that they are out, because the admin node does not come back.
+    dismiss_at: Option<Millis>,
 }
 
 impl Follower {
@@ -169,15 +184,17 @@ impl Follower {
             repairing: false,
             repair_at: None,
             missing: None,
+            early: Vec::new(),
             checked: Seq::ZERO,
             failed_since: None,
+            dismiss_at: None,
         }
     }
 
     /// Takes one input.
     pub fn handle(&mut self, now: Now, input: Input, effects: &mut Effects) {
         match input {
-            Input::Join { origin, user } => self.on_join(origin, user, effects),
+            Input::Join { origin, user, terms } => self.on_join(origin, user, terms, effects),
             Input::Leave { origin, user } => self.on_leave(origin, &user, effects),
             Input::Closed(session) => self.on_closed(session, effects),
             Input::Send {
@@ -210,13 +227,28 @@ impl Follower {
             }
             Input::Tail(tail) => self.on_tail(tail, effects),
             Input::Member(event) => self.on_member(event, effects),
+            Input::Unseated(session) => {
+                if self.audience.user_of(session).is_some() {
+                    self.audience.leave(session, effects);
+                    effects.push(Effect::Replaced { session });
+                }
+            }
             Input::RangeRead(result) => self.on_range(now, result, effects),
             Input::AdminReset => self.on_reset(effects),
             Input::AdminFailed => {
-                self.failed_since.get_or_insert(now.mono);
+                if self.failed_since.is_none() {
+                    self.failed_since = Some(now.mono);
+                    self.dismiss_at = Some(now.mono.plus(self.limits.unreachable_after));
+                    self.tell_trouble(true, effects);
+                }
                 self.refuse_pending(effects);
             }
-            Input::AdminBack => self.failed_since = None,
+            Input::AdminBack => {
+                self.dismiss_at = None;
+                if self.failed_since.take().is_some() {
+                    self.tell_trouble(false, effects);
+                }
+            }
         }
         self.finish(effects);
     }
@@ -239,15 +271,13 @@ impl Follower {
             if let Some(Pending::Send { origin, .. }) = self.pending.remove(&request) {
                 effects.push(Effect::Answer {
                     to: origin,
-                    answer: Answer::SendRefused(Reject::AdminUnavailable),
+                    answer: Answer::SendUnknown,
                 });
             }
         }
-        if self
-            .failed_since
-            .is_some_and(|since| now.mono.since(since) >= self.limits.unreachable_after)
-        {
-            self.dismiss(now, effects);
+        if self.dismiss_at.is_some_and(|at| at <= now.mono) {
+            self.dismiss_at = None;
+            self.dismiss(now, |key| key.is_none(), effects);
         }
         self.finish(effects);
     }
@@ -259,10 +289,9 @@ impl Follower {
             Pending::Send { since, .. } => Some(since.plus(self.limits.unknown_after)),
             Pending::Join { .. } => None,
         });
-        let unreachable = self.failed_since.filter(|_| !self.audience.is_empty());
         oldest
             .chain(self.repair_at)
-            .chain(unreachable.map(|at| at.plus(self.limits.unreachable_after)))
+            .chain(self.dismiss_at.filter(|_| !self.audience.is_empty()))
             .min()
     }
 
@@ -276,6 +305,18 @@ impl Follower {
     #[must_use]
     pub const fn backlog(&self) -> &Backlog {
         &self.backlog
+    }
+
+    /// Where the room stands as far as this node knows: its generation and its last message.
+    #[must_use]
+    pub fn head(&self) -> Option<(Generation, Seq)> {
+        self.position.as_ref().map(|p| (p.generation, p.head))
+    }
+
+    /// True if the admin node does not answer.
+    #[must_use]
+    pub const fn is_degraded(&self) -> bool {
+        self.failed_since.is_some()
     }
 
     fn delivered(&self) -> Seq {
@@ -298,7 +339,7 @@ impl Follower {
 
     // === what connections ask
 
-    fn on_join(&mut self, origin: Origin, user: UserName, effects: &mut Effects) {
+    fn on_join(&mut self, origin: Origin, user: UserName, terms: Terms, effects: &mut Effects) {
         if self
             .audience
             .user_of(origin.session)
@@ -318,11 +359,19 @@ impl Follower {
             return;
         }
         let session = origin.session;
+        let key = terms.key().cloned();
         let request = self.request(Pending::Join {
             origin,
             user: user.clone(),
+            terms,
         });
-        self.tell(PeerBody::Join { request, session, user }, effects);
+        let join = PeerBody::Join {
+            request,
+            session,
+            user,
+            key,
+        };
+        self.tell(join, effects);
     }
 
     fn on_leave(&mut self, origin: Origin, user: &UserName, effects: &mut Effects) {
@@ -350,13 +399,14 @@ impl Follower {
         // A join on its way will be undone by the leave behind it.
         let mut joining = None;
         self.pending.retain(|_, pending| match pending {
-            Pending::Join { origin, user } if origin.session == session => {
+            Pending::Join { origin, user, .. } if origin.session == session => {
                 joining = Some(user.clone());
                 false
             }
             Pending::Send { origin, .. } => origin.session != session,
             Pending::Join { .. } => true,
         });
+        self.early.retain(|(_, origin, _)| origin.session != session);
         if let Some(user) = user.or(joining) {
             self.tell(
                 PeerBody::Leave {
@@ -415,14 +465,17 @@ impl Follower {
 
     fn on_answered(&mut self, now: Now, request: u64, answer: Answer, effects: &mut Effects) {
         match (self.pending.remove(&request), answer) {
-            (Some(Pending::Join { origin, user }), Answer::Joined(joined)) => {
+            (Some(Pending::Join { origin, user, terms }), Answer::Joined(mut joined)) => {
                 self.on_joined(&joined, effects);
                 let session = origin.session;
+                let offer = self.offer(&joined);
+                let start = Start::of(&terms, offer);
+                joined.first = start.first;
                 effects.push(Effect::Answer {
                     to: origin,
                     answer: Answer::Joined(joined),
                 });
-                self.audience.join(session, user, self.delivered(), effects);
+                self.audience.join(session, user, &terms, start, offer, effects);
             }
             (
                 Some(Pending::Send { origin, .. }),
@@ -430,18 +483,20 @@ impl Follower {
                     message_id,
                     seq,
                     timestamp,
+                    duplicate,
                 },
             ) => {
-                self.audience.acknowledge(
+                let answer = Answer::Sent {
+                    message_id,
                     seq,
-                    origin,
-                    Answer::Sent {
-                        message_id,
-                        seq,
-                        timestamp,
-                    },
-                    effects,
-                );
+                    timestamp,
+                    duplicate,
+                };
+                if seq > self.delivered() {
+                    self.early.push((seq, origin, answer));
+                } else {
+                    self.audience.acknowledge(seq, origin, answer, effects);
+                }
             }
             (Some(Pending::Join { origin, .. } | Pending::Send { origin, .. }), refusal) => {
                 effects.push(Effect::Answer {
@@ -450,8 +505,27 @@ impl Follower {
                 });
             }
             (None, Answer::Joined(joined)) if request == 0 => self.on_joined(&joined, effects),
-            (None, Answer::JoinRefused(Reject::RoomNotFound)) if request == 0 => self.dismiss(now, effects),
+            (None, Answer::JoinRefused(Reject::RoomNotFound)) if request == 0 => self.dismiss(now, |_| true, effects),
             (None, _) => {}
+        }
+    }
+
+    fn offer(&self, joined: &Joined) -> Offer {
+        let (head, delivered) = match &self.position {
+            Some(position) => (position.head, position.delivered),
+            None => (joined.head, joined.head),
+        };
+        Offer {
+            generation: joined.generation,
+            floor: joined.floor,
+            head,
+            delivered,
+        }
+    }
+
+    fn tell_trouble(&self, degraded: bool, effects: &mut Effects) {
+        if !self.audience.is_empty() {
+            effects.push(Effect::Trouble { degraded });
         }
     }
 
@@ -483,6 +557,7 @@ impl Follower {
                 head,
             };
             self.backlog.clear();
+            self.confirm_up_to(Seq(u64::MAX), effects);
             return;
         }
         position.head = position.head.max(head);
@@ -548,6 +623,19 @@ impl Follower {
         if !fresh.is_empty() {
             effects.push(Effect::Deliver(fresh));
         }
+        let delivered = self.delivered();
+        self.confirm_up_to(delivered, effects);
+    }
+
+    fn confirm_up_to(&mut self, delivered: Seq, effects: &mut Effects) {
+        let (due, early) = std::mem::take(&mut self.early)
+            .into_iter()
+            .partition(|(seq, ..)| *seq <= delivered);
+        self.early = early;
+        let due: Vec<(Seq, Origin, Answer)> = due;
+        for (seq, origin, answer) in due {
+            self.audience.acknowledge(seq, origin, answer, effects);
+        }
     }
 
     fn repair(&mut self, effects: &mut Effects) {
@@ -599,7 +687,7 @@ impl Follower {
     }
 
     fn finish(&self, effects: &mut Effects) {
-        if self.audience.is_empty() && self.pending.is_empty() {
+        if self.audience.is_empty() && self.pending.is_empty() && self.early.is_empty() {
             effects.push(Effect::Idle);
         }
         crate::invariant::after_step(|| self.assert_consistent());

@@ -1,15 +1,15 @@
 //! The room's coming and going: joins, leaves, lost nodes, inactivity.
 
 use super::*;
+use chat_protocol::ids::SeatKey;
+use std::collections::BTreeSet;
 
 impl Room {
     pub(super) fn on_request(&mut self, now: Now, input: Input, effects: &mut Effects) {
         match input {
-            Input::Join { origin, user } => self.on_join(now, origin, user, effects),
+            Input::Join { origin, user, terms } => self.on_join(now, origin, user, &terms, effects),
             Input::Leave { origin, user } => self.on_leave(now, origin, &user, effects),
-            Input::Closed(seat) => {
-                self.vacate(now, &seat, LeaveReason::Disconnected, effects);
-            }
+            Input::Closed(seat) => self.on_closed(now, &seat, effects),
             Input::Send(submission) => self.on_send(now, submission, effects),
             Input::Lagged { session, next } => self.audience.lagged(session, next, self.delivered, effects),
             Input::PageSent { session, from, next } => {
@@ -38,7 +38,7 @@ impl Room {
         }
     }
 
-    fn on_join(&mut self, now: Now, origin: Origin, user: UserName, effects: &mut Effects) {
+    fn on_join(&mut self, now: Now, origin: Origin, user: UserName, terms: &Terms, effects: &mut Effects) {
         let seat = Seat {
             node: origin.node.clone(),
             session: origin.session,
@@ -51,23 +51,96 @@ impl Room {
             return;
         }
         self.roster.adopt(&seat.node);
-        let is_new = self.roster.sit(seat, user.clone(), now.mono);
-        if is_new {
-            self.announce(
-                now,
-                user.clone(),
-                None,
-                Some(origin.session).filter(|_| origin.node == self.me),
-                effects,
-            );
+        let resumed = self.take_seat(now, &seat, &user, terms.key(), effects);
+        let here = origin.node == self.me;
+        let (offer, mut joined) = (self.offer(), self.joined());
+        let start = Start::of(terms, offer);
+        joined.resumed = resumed;
+        if here {
+            joined.first = start.first;
         }
-        let joined = self.joined();
         effects.push(Effect::Answer {
             to: origin.clone(),
             answer: Answer::Joined(joined),
         });
-        if origin.node == self.me {
-            self.audience.join(origin.session, user, self.delivered, effects);
+        if here {
+            self.audience.join(origin.session, user, terms, start, offer, effects);
+        }
+    }
+
+    /// Seats a connection: on the seat that its key is known by, or on a new one. True if it had one.
+    fn take_seat(
+        &mut self,
+        now: Now,
+        seat: &Seat,
+        user: &UserName,
+        key: Option<&SeatKey>,
+        effects: &mut Effects,
+    ) -> bool {
+        let rehomed = key.map_or(Rehomed::Unknown, |key| self.roster.rehome(key, user, seat, now.mono));
+        let old = match rehomed {
+            Rehomed::Unknown => {
+                let is_new = self.roster.sit(seat.clone(), user.clone(), key.cloned(), now.mono);
+                self.keep(seat, user, key, effects);
+                if is_new {
+                    let except = Some(seat.session).filter(|_| seat.node == self.me);
+                    self.announce(now, user.clone(), None, except, effects);
+                }
+                return false;
+            }
+            Rehomed::Occupied(old) => {
+                if old != *seat {
+                    self.evict(&old, effects);
+                }
+                old
+            }
+            Rehomed::Detached(old) => old,
+        };
+        if old != *seat {
+            effects.push(Effect::DropSeat(old));
+            self.keep(seat, user, key, effects);
+        }
+        true
+    }
+
+    fn keep(&self, seat: &Seat, user: &UserName, key: Option<&SeatKey>, effects: &mut Effects) {
+        effects.push(Effect::KeepSeat {
+            seat: seat.clone(),
+            user: user.clone(),
+            key: key.cloned(),
+        });
+    }
+
+    /// The seat of this connection belongs to another one now.
+    fn evict(&mut self, old: &Seat, effects: &mut Effects) {
+        if old.node == self.me {
+            self.audience.leave(old.session, effects);
+            effects.push(Effect::Replaced { session: old.session });
+        } else {
+            effects.push(Effect::Tell {
+                node: old.node.clone(),
+                item: PeerBody::Unseat { session: old.session },
+            });
+        }
+    }
+
+    /// A seat with a key waits for its session; any other is gone with its connection.
+    fn on_closed(&mut self, now: Now, seat: &Seat, effects: &mut Effects) {
+        if self.roster.detach(seat, now.mono) {
+            if seat.node == self.me {
+                self.audience.leave(seat.session, effects);
+            }
+        } else {
+            self.vacate(now, seat, LeaveReason::Disconnected, effects);
+        }
+    }
+
+    fn offer(&self) -> Offer {
+        Offer {
+            generation: self.generation,
+            floor: self.floor,
+            head: self.delivered,
+            delivered: self.delivered,
         }
     }
 
@@ -85,6 +158,10 @@ impl Room {
             generation: self.generation,
             epoch: self.sequencer.epoch(),
             head: self.delivered,
+            floor: self.floor,
+            version: self.version,
+            resumed: false,
+            first: Seq::ZERO,
         }
     }
 
@@ -105,6 +182,7 @@ impl Room {
     /// Takes a seat away; whoever has none left is gone, and everybody else is told.
     fn vacate(&mut self, now: Now, seat: &Seat, reason: LeaveReason, effects: &mut Effects) {
         let gone = self.roster.stand(seat);
+        effects.push(Effect::DropSeat(seat.clone()));
         if seat.node == self.me {
             self.audience.leave(seat.session, effects);
         }
@@ -114,7 +192,7 @@ impl Room {
     }
 
     fn announce(
-        &self,
+        &mut self,
         now: Now,
         username: UserName,
         left: Option<LeaveReason>,
@@ -122,12 +200,14 @@ impl Room {
         effects: &mut Effects,
     ) {
         let member_count = u32::try_from(self.roster.len()).unwrap_or(u32::MAX);
+        self.version += 1;
         let event = MemberEvent {
             room_id: self.room_id.clone(),
             username,
             member_count,
             timestamp: now.wall,
             left,
+            version: self.version,
         };
         effects.push(Effect::Announce {
             event,
@@ -137,25 +217,32 @@ impl Room {
     }
 
     /// A node announces all its connections in the room: after a restart of ours, or after its link lost something.
-    fn on_seats(&mut self, now: Now, node: NodeId, seats: Vec<(SessionId, UserName)>, effects: &mut Effects) {
-        let announced: Vec<SessionId> = seats.iter().map(|(session, _)| *session).collect();
+    fn on_seats(&mut self, now: Now, node: NodeId, seats: Vec<AnnouncedSeat>, effects: &mut Effects) {
+        let announced: BTreeSet<SessionId> = seats.iter().map(|seat| seat.session).collect();
         let stale: Vec<Seat> = self
             .roster
             .seats_behind(&node)
-            .filter(|(seat, _)| !announced.contains(&seat.session))
-            .map(|(seat, _)| seat.clone())
+            .chain(self.roster.waiting_behind(&node))
+            .filter(|seat| !announced.contains(&seat.session))
+            .cloned()
             .collect();
-        for (session, user) in seats {
+        for AnnouncedSeat { session, user, key } in seats {
             let seat = Seat {
                 node: node.clone(),
                 session,
             };
-            if self.roster.user_of(&seat).is_none() && self.roster.sit(seat, user.clone(), now.mono) {
-                self.announce(now, user, None, None, effects);
+            if self.roster.user_of(&seat).is_some() {
+                continue;
+            }
+            if key.as_ref().is_some_and(|key| self.roster.is_elsewhere(key, &seat)) {
+                // Its client came back on another connection before this one was known to be dead.
+                self.evict(&seat, effects);
+            } else {
+                self.take_seat(now, &seat, &user, key.as_ref(), effects);
             }
         }
         for seat in stale {
-            self.vacate(now, &seat, LeaveReason::Disconnected, effects);
+            self.on_closed(now, &seat, effects);
         }
         self.roster.adopt(&node);
         let to = Origin {
@@ -174,10 +261,13 @@ impl Room {
             return;
         };
         for node in self.roster.orphans(Millis(since)) {
-            let seats: Vec<Seat> = self.roster.seats_behind(&node).map(|(seat, _)| seat.clone()).collect();
+            let seats: Vec<Seat> = self.roster.seats_behind(&node).cloned().collect();
             for seat in seats {
                 self.vacate(now, &seat, LeaveReason::NodeUnreachable, effects);
             }
+        }
+        for seat in self.roster.abandoned(Millis(since)) {
+            self.vacate(now, &seat, LeaveReason::Disconnected, effects);
         }
     }
 
@@ -197,6 +287,7 @@ impl Room {
             let seats: Vec<Seat> = self.roster.seats_of(&user).cloned().collect();
             for seat in &seats {
                 self.roster.stand(seat);
+                effects.push(Effect::DropSeat(seat.clone()));
             }
             // The removed member sees its own removal, also behind another node: there the event itself unseats it.
             self.announce(now, user, Some(LeaveReason::Inactivity), None, effects);

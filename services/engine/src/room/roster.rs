@@ -1,10 +1,11 @@
 //! Who is in a room: the members, and the seats that make them so.
 //!
 //! A member is a user name. A seat is one connection of one node that is in the room under that name. A name is a member
-//! as long as it has a seat.
+//! as long as it has a seat. A seat with a key outlives its connection for a while: the session may come back on another
+//! connection, on any node, and nobody hears that it was gone.
 
 use crate::time::Millis;
-use chat_protocol::ids::{NodeId, SessionId, UserName};
+use chat_protocol::ids::{NodeId, SeatKey, SessionId, UserName};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One connection in the room.
@@ -22,11 +23,35 @@ struct Member {
     active: Millis,
 }
 
+#[derive(Debug)]
+struct Taken {
+    user: UserName,
+    key: Option<SeatKey>,
+    /// Since when nobody sits on it. It waits for its session to come back.
+    detached: Option<Millis>,
+}
+
+/// What became of a join with a key.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Rehomed {
+    /// No seat is recognised by the key.
+    Unknown,
+    /// The seat was free: its session had closed.
+    Detached(Seat),
+    /// Another connection sat on it.
+    Occupied(Seat),
+}
+
 /// Members and seats, each findable from the other.
 #[derive(Debug, Default)]
 pub struct Roster {
     members: BTreeMap<UserName, Member>,
-    seats: BTreeMap<Seat, UserName>,
+    seats: BTreeMap<Seat, Taken>,
+    /// Seats by what they are recognised by.
+    keys: BTreeMap<SeatKey, Seat>,
+    /// Seats that wait for their session, oldest first.
+    detached: BTreeSet<(Millis, Seat)>,
+    /// Occupied seats per node.
     nodes: BTreeMap<NodeId, usize>,
     /// Nodes whose seats nobody has confirmed since this moment.
     orphaned: BTreeMap<NodeId, Millis>,
@@ -35,44 +60,84 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// Seats `user`. True if the name was no member before.
-    pub fn sit(&mut self, seat: Seat, user: UserName, now: Millis) -> bool {
+    /// Seats `user`. True if the name was no member before. A seat that waited for its session is occupied again.
+    pub fn sit(&mut self, seat: Seat, user: UserName, key: Option<SeatKey>, now: Millis) -> bool {
+        self.occupy(seat, user, key, None, now)
+    }
+
+    /// A seat that was noted in an earlier life of this node: it waits for its session.
+    pub fn restore(&mut self, seat: Seat, user: UserName, key: Option<SeatKey>, now: Millis) {
+        self.occupy(seat, user, key, Some(now), now);
+    }
+
+    fn occupy(
+        &mut self,
+        seat: Seat,
+        user: UserName,
+        key: Option<SeatKey>,
+        detached: Option<Millis>,
+        now: Millis,
+    ) -> bool {
         if self.members.is_empty() {
             self.idle_floor = now;
         }
+        self.forget_place(&seat);
+        match detached {
+            None => *self.nodes.entry(seat.node.clone()).or_default() += 1,
+            Some(since) => drop(self.detached.insert((since, seat.clone()))),
+        }
+        if let Some(key) = &key {
+            self.keys.insert(key.clone(), seat.clone());
+        }
+        let taken = Taken {
+            user: user.clone(),
+            key,
+            detached,
+        };
+        self.seats.insert(seat.clone(), taken);
         let known = self.members.get_mut(&user);
         let is_new = known.is_none();
-        if self.seats.insert(seat.clone(), user.clone()).is_none() {
-            *self.nodes.entry(seat.node.clone()).or_default() += 1;
-        }
         match known {
             Some(member) => {
                 member.active = now;
                 member.seats.insert(seat);
             }
             None => {
-                self.members.insert(
-                    user,
-                    Member {
-                        seats: BTreeSet::from([seat]),
-                        active: now,
-                    },
-                );
+                let seats = BTreeSet::from([seat]);
+                self.members.insert(user, Member { seats, active: now });
             }
         }
         is_new
     }
 
-    /// Takes a seat away. The name if it has no seat left and so is no member any more.
-    pub fn stand(&mut self, seat: &Seat) -> Option<UserName> {
-        let user = self.seats.remove(seat)?;
-        if let Some(count) = self.nodes.get_mut(&seat.node) {
+    /// Takes a seat out of everything but the list of members.
+    fn forget_place(&mut self, seat: &Seat) -> Option<Taken> {
+        let taken = self.seats.remove(seat)?;
+        match taken.detached {
+            Some(since) => drop(self.detached.remove(&(since, seat.clone()))),
+            None => self.leave_node(&seat.node),
+        }
+        if let Some(key) = &taken.key
+            && self.keys.get(key) == Some(seat)
+        {
+            self.keys.remove(key);
+        }
+        Some(taken)
+    }
+
+    fn leave_node(&mut self, node: &NodeId) {
+        if let Some(count) = self.nodes.get_mut(node) {
             *count -= 1;
             if *count == 0 {
-                self.nodes.remove(&seat.node);
-                self.orphaned.remove(&seat.node);
+                self.nodes.remove(node);
+                self.orphaned.remove(node);
             }
         }
+    }
+
+    /// Takes a seat away. The name if it has no seat left and so is no member any more.
+    pub fn stand(&mut self, seat: &Seat) -> Option<UserName> {
+        let user = self.forget_place(seat)?.user;
         let member = self.members.get_mut(&user)?;
         member.seats.remove(seat);
         if !member.seats.is_empty() {
@@ -82,10 +147,71 @@ impl Roster {
         Some(user)
     }
 
-    /// The name under which a connection is in the room.
+    /// The connection of a seat closed. True if the seat now waits for its session, false if it cannot be recognised.
+    pub fn detach(&mut self, seat: &Seat, now: Millis) -> bool {
+        let Some(taken) = self.seats.get_mut(seat).filter(|taken| taken.key.is_some()) else {
+            return false;
+        };
+        if taken.detached.is_none() {
+            taken.detached = Some(now);
+            self.detached.insert((now, seat.clone()));
+            self.leave_node(&seat.node);
+        }
+        true
+    }
+
+    /// Gives the seat with `key`, if there is one and it is `user`'s, to the connection `to`.
+    pub fn rehome(&mut self, key: &SeatKey, user: &UserName, to: &Seat, now: Millis) -> Rehomed {
+        let Some(from) = self.keys.get(key).cloned() else {
+            return Rehomed::Unknown;
+        };
+        let Some(taken) = self.seats.get(&from).filter(|taken| taken.user == *user) else {
+            return Rehomed::Unknown;
+        };
+        let free = taken.detached.is_some();
+        // The new seat first, so that the name never is without one.
+        self.sit(to.clone(), user.clone(), Some(key.clone()), now);
+        if from != *to {
+            self.stand(&from);
+        }
+        if free {
+            Rehomed::Detached(from)
+        } else {
+            Rehomed::Occupied(from)
+        }
+    }
+
+    /// True if the seat with `key` is occupied by another connection than `seat`.
+    #[must_use]
+    pub fn is_elsewhere(&self, key: &SeatKey, seat: &Seat) -> bool {
+        self.keys
+            .get(key)
+            .is_some_and(|at| at != seat && self.seats.get(at).is_some_and(|taken| taken.detached.is_none()))
+    }
+
+    /// Seats that have waited since `since` or longer.
+    #[must_use]
+    pub fn abandoned(&self, since: Millis) -> Vec<Seat> {
+        self.detached
+            .iter()
+            .take_while(|(at, _)| *at <= since)
+            .map(|(_, seat)| seat.clone())
+            .collect()
+    }
+
+    /// Since when the seat that has waited longest waits.
+    #[must_use]
+    pub fn longest_detached(&self) -> Option<Millis> {
+        self.detached.first().map(|(at, _)| *at)
+    }
+
+    /// The name under which a connection is in the room. Nobody is connected to a seat that waits.
     #[must_use]
     pub fn user_of(&self, seat: &Seat) -> Option<&UserName> {
-        self.seats.get(seat)
+        self.seats
+            .get(seat)
+            .filter(|taken| taken.detached.is_none())
+            .map(|taken| &taken.user)
     }
 
     /// Notes that a member did something.
@@ -100,9 +226,20 @@ impl Roster {
         self.members.get(user).into_iter().flat_map(|m| &m.seats)
     }
 
-    /// The seats behind a node.
-    pub fn seats_behind(&self, node: &NodeId) -> impl Iterator<Item = (&Seat, &UserName)> {
-        self.seats.iter().filter(move |(seat, _)| seat.node == *node)
+    /// The occupied seats behind a node.
+    pub fn seats_behind(&self, node: &NodeId) -> impl Iterator<Item = &Seat> {
+        self.seats
+            .iter()
+            .filter(move |(seat, taken)| seat.node == *node && taken.detached.is_none())
+            .map(|(seat, _)| seat)
+    }
+
+    /// The seats behind a node that were noted in an earlier life of this one and wait to be announced.
+    pub fn waiting_behind(&self, node: &NodeId) -> impl Iterator<Item = &Seat> {
+        self.detached
+            .iter()
+            .map(|(_, seat)| seat)
+            .filter(move |seat| seat.node == *node)
     }
 
     /// Members in name order.
@@ -187,10 +324,17 @@ impl Roster {
         let by_member: usize = self.members.values().map(|m| m.seats.len()).sum();
         assert_eq!(by_member, self.seats.len(), "a seat belongs to exactly one member");
         assert_eq!(
-            self.nodes.values().sum::<usize>(),
+            self.nodes.values().sum::<usize>() + self.detached.len(),
             self.seats.len(),
-            "a seat is counted at exactly one node"
+            "a seat is occupied at exactly one node, or waits"
         );
+        for (key, seat) in &self.keys {
+            let taken = self.seats.get(seat);
+            assert!(
+                taken.is_some_and(|taken| taken.key.as_ref() == Some(key)),
+                "a key belongs to a seat"
+            );
+        }
         for (user, member) in &self.members {
             assert!(!member.seats.is_empty(), "{user} is a member without a seat");
             assert!(

@@ -5,12 +5,13 @@
 //! whose outcome nobody knows is repeated unchanged, and nothing passes it.
 
 use crate::effect::{Effect, Effects, Origin, Submission};
-use crate::stored::{Append, NewMessage};
+use crate::stored::{Append, NewMessage, Repeat};
 use crate::time::{Millis, Now};
 use chat_protocol::ids::{ClientMsgId, Epoch, MessageId, RoomId, Seq, UserName};
 use chat_protocol::message_frame::Message;
 use chat_protocol::timestamp::Timestamp;
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Bounds of a sequencer.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +49,15 @@ pub struct Placed {
     pub seq: Seq,
     /// When it was accepted.
     pub timestamp: Timestamp,
+    /// Tells its content from another one.
+    digest: u64,
+}
+
+fn digest(content: &str) -> u64 {
+    // Without random keys, so the same in every life; a sender that makes two contents collide fools only itself.
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// What to do with a submission.
@@ -57,6 +67,8 @@ pub enum Admission {
     Queued,
     /// It is a repeat of this committed message.
     Repeat(Placed),
+    /// Its id was used before for another content.
+    Conflict,
     /// The queue is full.
     Full,
 }
@@ -146,10 +158,14 @@ impl Sequencer {
         if let Some(id) = &submission.client_msg_id {
             let key = (submission.user.clone(), id.clone());
             if let Some(placed) = self.placed.get(&key) {
-                return Admission::Repeat(placed.clone());
+                return if placed.digest == digest(&submission.content) {
+                    Admission::Repeat(placed.clone())
+                } else {
+                    Admission::Conflict
+                };
             }
-            if self.join_pending(&key, &submission.origin) {
-                return Admission::Queued;
+            if let Some(admission) = self.join_pending(&key, &submission) {
+                return admission;
             }
         }
         let bytes = submission.content.len();
@@ -175,30 +191,37 @@ impl Sequencer {
     }
 
     /// A repeat of something that is not committed yet waits for the same outcome.
-    fn join_pending(&mut self, key: &Key, origin: &Origin) -> bool {
+    fn join_pending(&mut self, key: &Key, submission: &Submission) -> Option<Admission> {
         let in_flight = self.in_flight.iter_mut().flat_map(|batch| {
             let Batch { append, origins, .. } = batch;
             append
                 .items
                 .iter()
-                .map(|i| (&i.message.username, i.client_msg_id.as_ref()))
+                .map(|i| (&i.message.username, i.client_msg_id.as_ref(), &i.message.content))
                 .zip(origins)
         });
         let waiting = self.waiting.iter_mut().map(|w| {
             (
-                (&w.submission.user, w.submission.client_msg_id.as_ref()),
+                (
+                    &w.submission.user,
+                    w.submission.client_msg_id.as_ref(),
+                    &w.submission.content,
+                ),
                 &mut w.origins,
             )
         });
-        for ((user, id), origins) in in_flight.chain(waiting) {
+        for ((user, id, content), origins) in in_flight.chain(waiting) {
             if *user == key.0 && id == Some(&key.1) {
-                if !origins.contains(origin) {
-                    origins.push(origin.clone());
+                if *content != submission.content {
+                    return Some(Admission::Conflict);
                 }
-                return true;
+                if !origins.contains(&submission.origin) {
+                    origins.push(submission.origin.clone());
+                }
+                return Some(Admission::Queued);
             }
         }
-        false
+        None
     }
 
     /// Starts the next batch if none is in flight and something waits.
@@ -276,6 +299,7 @@ impl Sequencer {
                 message_id: item.message.message_id.clone(),
                 seq: item.message.seq,
                 timestamp: item.message.timestamp,
+                digest: digest(&item.message.content),
             };
             if self.placed.insert(key.clone(), placed).is_none() {
                 self.placed_order.push_back(key);
@@ -352,6 +376,31 @@ impl Sequencer {
             })
             .collect();
         self.launch(items, batch.origins, effects);
+    }
+
+    /// Writes a batch again without the items that were committed before. Gives those back, each with whom to answer.
+    pub fn without(&mut self, batch: Batch, repeats: Vec<Repeat>, effects: &mut Effects) -> Vec<(Repeat, Vec<Origin>)> {
+        let mut repeats = repeats.into_iter().peekable();
+        let (mut known, mut seq) = (Vec::new(), self.head);
+        let (mut items, mut origins) = (Vec::new(), Vec::new());
+        for (index, (item, asked)) in batch.append.items.iter().zip(batch.origins).enumerate() {
+            match repeats.next_if(|repeat| repeat.index == index) {
+                Some(repeat) => known.push((repeat, asked)),
+                None => {
+                    seq = seq.next();
+                    let mut item = item.clone();
+                    item.message.seq = seq;
+                    items.push(item);
+                    origins.push(asked);
+                }
+            }
+        }
+        if items.is_empty() {
+            self.start_batch(effects);
+        } else {
+            self.launch(items, origins, effects);
+        }
+        known
     }
 
     /// Moves the head to where the store says it is.

@@ -2,4 +2,5 @@
 
 mod coming_and_going;
 mod numbering;
+mod seats;
 mod uncertain;

@@ -5,11 +5,12 @@ use super::RoomsHandle;
 use crate::peers::Hosted;
 use crate::session::Session;
 use crate::session::outbound::Flushed;
+use crate::session::resume;
 use crate::store::{CreateError, StoreError};
 use chat_engine::stored::RoomProfile;
-use chat_protocol::codec;
-use chat_protocol::ids::{RoomId, RoomName, UserName};
-use chat_protocol::server_frame::{RoomSummary, ServerFrame};
+use chat_protocol::client_frame::{ListPage, RequestId};
+use chat_protocol::ids::{ClientMsgId, RoomId, RoomName, UserName};
+use chat_protocol::server_frame::{Extra, RoomSummary, ServerFrame};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -20,19 +21,43 @@ const MAX_ROOMS: usize = 8_000;
 
 impl RoomsHandle {
     /// Answers `list_rooms`.
-    pub fn list_for(&self, session: Arc<Session>) {
+    pub fn list_for(&self, session: Arc<Session>, page: Option<ListPage>, re: Option<RequestId>) {
         let this = self.clone();
         tokio::spawn(async move {
-            let frame = match this.own_rooms().await {
-                Ok((rooms, total)) => ServerFrame::RoomsList { rooms, total },
-                Err(_) => ServerFrame::Error("Failed to list rooms".into()),
+            let (frame, extra) = match &page {
+                None => (this.own_rooms().await.map(all_of), Extra::None),
+                Some(page) => match this.page_of_own(page).await {
+                    Ok((frame, next)) => (Ok(frame), next.map_or(Extra::None, Extra::Next)),
+                    Err(why) => (Err(why), Extra::None),
+                },
             };
-            finish(&session, &frame);
+            let frame = frame.unwrap_or_else(|_| ServerFrame::Error("Failed to list rooms".into()));
+            finish(&session, re.as_ref(), &frame, &extra);
         });
     }
 
+    /// A page of this node's rooms in order of creation. With a prefix it may hold fewer rooms than asked for, or none,
+    /// although there is a next one: it is as much as was looked at.
+    async fn page_of_own(&self, page: &ListPage) -> Result<(ServerFrame, Option<Arc<str>>), StoreError> {
+        let after = page
+            .after
+            .as_deref()
+            .map(|after| after.parse().unwrap_or(u64::MAX >> 1));
+        let found = self.store().rooms(after, page.limit.unwrap_or(PAGE)).await?;
+        let next = found.next.map(|next| Arc::from(next.to_string()));
+        let wanted = |profile: &RoomProfile| named(profile.room_name.as_str(), page);
+        let rooms: Vec<_> = found
+            .rooms
+            .into_iter()
+            .filter(wanted)
+            .map(|p| self.summary(p))
+            .collect();
+        let total = found.total.max(rooms.len());
+        Ok((ServerFrame::RoomsList { rooms, total }, next))
+    }
+
     /// Answers `discover_rooms`: always with a list, even if this node's own rooms could not be read.
-    pub fn discover_for(&self, session: Arc<Session>) {
+    pub fn discover_for(&self, session: Arc<Session>, page: Option<ListPage>, re: Option<RequestId>) {
         let this = self.clone();
         tokio::spawn(async move {
             let (own, hosted) = tokio::join!(this.own_rooms(), this.peers().hosted_rooms());
@@ -61,15 +86,17 @@ impl RoomsHandle {
                     None => unavailable.push(node),
                 }
             }
-            finish(
-                &session,
-                &ServerFrame::GlobalRoomsList {
-                    rooms,
-                    total,
-                    available,
-                    unavailable,
-                },
-            );
+            let mut extra = Extra::None;
+            if let Some(page) = &page {
+                extra = cut_to(page, &mut rooms).map_or(Extra::None, Extra::Next);
+            }
+            let frame = ServerFrame::GlobalRoomsList {
+                rooms,
+                total,
+                available,
+                unavailable,
+            };
+            finish(&session, re.as_ref(), &frame, &extra);
         });
     }
 
@@ -77,19 +104,45 @@ impl RoomsHandle {
     pub fn create_for(
         &self,
         session: Arc<Session>,
-        room_name: RoomName,
-        creator_id: UserName,
-        description: Option<Arc<str>>,
+        (room_name, creator_id, description): (RoomName, UserName, Option<Arc<str>>),
+        request_id: Option<ClientMsgId>,
+        re: Option<RequestId>,
     ) {
         let this = self.clone();
         tokio::spawn(async move {
-            let frame = this.create(room_name, creator_id, description).await;
-            finish(&session, &frame);
+            let id = request_id
+                .map(|id| resume::repeatable_id([this.shared().me.as_str(), creator_id.as_str(), id.as_str()]));
+            let earlier = match &id {
+                Some(id) => this.created_before(id).await,
+                None => None,
+            };
+            let frame = match earlier {
+                Some(frame) => frame,
+                None => this.create(id, room_name, creator_id, description).await,
+            };
+            finish(&session, re.as_ref(), &frame, &Extra::None);
         });
     }
 
-    async fn create(&self, room_name: RoomName, creator_id: UserName, description: Option<Arc<str>>) -> ServerFrame {
-        let text = uuid::Uuid::new_v4().to_string();
+    /// The answer to the first request with the same id.
+    async fn created_before(&self, id: &str) -> Option<ServerFrame> {
+        let profile = self.store().profile(RoomId::parse(id).ok()?).await.ok()??;
+        Some(ServerFrame::RoomCreated {
+            room_id: profile.room_id,
+            room_name: profile.room_name,
+            admin_node: self.shared().me.clone(),
+            created_at: profile.created_at,
+        })
+    }
+
+    async fn create(
+        &self,
+        id: Option<String>,
+        room_name: RoomName,
+        creator_id: UserName,
+        description: Option<Arc<str>>,
+    ) -> ServerFrame {
+        let text = id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
         let room_id = RoomId::parse(&text).expect("a UUID is a valid id");
         let created_at = self.shared().clock.now().wall;
         let profile = RoomProfile {
@@ -142,9 +195,32 @@ impl RoomsHandle {
     }
 }
 
+fn all_of((rooms, total): (Vec<RoomSummary>, usize)) -> ServerFrame {
+    ServerFrame::RoomsList { rooms, total }
+}
+
+fn named(name: &str, page: &ListPage) -> bool {
+    page.name.as_deref().is_none_or(|prefix| name.starts_with(prefix))
+}
+
+/// Cuts a list of rooms of all nodes, in order of their ids, to one page. Says where the next one begins.
+fn cut_to(page: &ListPage, rooms: &mut Vec<RoomSummary>) -> Option<Arc<str>> {
+    rooms.retain(|room| {
+        let after = page.after.as_deref().is_none_or(|after| room.room_id.as_str() > after);
+        after && named(room.room_name.as_str(), page)
+    });
+    rooms.sort_by(|a, b| a.room_id.cmp(&b.room_id));
+    let limit = page.limit.unwrap_or(PAGE);
+    if rooms.len() <= limit {
+        return None;
+    }
+    rooms.truncate(limit);
+    rooms.last().map(|room| Arc::from(room.room_id.as_str()))
+}
+
 /// Queues an answer, writes it, and lets the connection go on.
-fn finish(session: &Session, frame: &ServerFrame) {
-    if session.outbound.push(codec::encode(frame)) && session.outbound.flush() != Flushed::Empty {
+fn finish(session: &Session, re: Option<&RequestId>, frame: &ServerFrame, extra: &Extra) {
+    if session.outbound.push(session.encode(re, frame, extra)) && session.outbound.flush() != Flushed::Empty {
         session.wake();
     }
     session.answer_given();

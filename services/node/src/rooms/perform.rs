@@ -6,19 +6,24 @@ use crate::session::Session;
 use crate::session::outbound::Offered;
 use chat_engine::effect::{Answer, Effect, Origin};
 use chat_engine::room::{self, follower};
+use chat_engine::stored::StoredSeat;
+use chat_protocol::client_frame::RequestId;
+use chat_protocol::close::CloseReason;
 use chat_protocol::codec;
-use chat_protocol::ids::{NodeId, RoomId, Seq, SessionId};
+use chat_protocol::ids::{Generation, NodeId, RoomId, Seq, SessionId};
 use chat_protocol::message_frame::MessageFrame;
 use chat_protocol::reject::Reject;
-use chat_protocol::server_frame::{MemberEvent, ServerFrame};
+use chat_protocol::server_frame::{Extra, MemberEvent, ServerFrame};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Most messages of a page.
-const PAGE_MESSAGES: usize = 500;
+pub(super) const PAGE_MESSAGES: usize = 500;
 /// Most bytes of a page, about.
-const PAGE_BYTES: usize = 64 << 10;
+pub(super) const PAGE_BYTES: usize = 64 << 10;
+/// When a sender whose message may or may not be in the room had better ask again, in milliseconds.
+const RETRY_AFTER_MS: u64 = 1_000;
 /// Wait before a page that could not be read is asked for again.
 const PAGE_PAUSE: Duration = Duration::from_millis(200);
 
@@ -53,11 +58,49 @@ impl Outside {
             Effect::Answer { to, answer } => self.answer(room, entry, to, answer),
             Effect::Announce { event, except, nodes } => self.announce(room, entry, &event, except, &nodes),
             // The answer to the join, which stands before, made the entry.
-            Effect::Subscribe { session, shift } => {
+            Effect::Subscribe { session, shift, first } => {
                 if let Some(subscriber) = entry.subscribers.get_mut(&session) {
-                    (subscriber.shift, subscriber.live) = (shift, false);
+                    (subscriber.shift, subscriber.first, subscriber.live) = (shift, first, false);
                 }
             }
+            Effect::Resync {
+                session,
+                generation,
+                from,
+                reason,
+            } => {
+                if let Some(subscriber) = entry.subscribers.get(&session) {
+                    let frame = ServerFrame::Resync {
+                        room_id: room.clone(),
+                        generation,
+                        from,
+                        reason,
+                    };
+                    let session = Arc::clone(&subscriber.session);
+                    self.push(&session, codec::encode(&frame));
+                }
+            }
+            Effect::Replaced { session } => {
+                // Out of the audience it is already; what else it sits in follows when it ends.
+                if let Some(replaced) = self.replaced.remove(&session) {
+                    replaced.outbound.close(CloseReason::Replaced);
+                    self.dirty.push(replaced);
+                }
+            }
+            Effect::Trouble { degraded } => {
+                let frame = ServerFrame::Trouble {
+                    room_id: room.clone(),
+                    degraded,
+                };
+                let bytes = codec::encode(&frame);
+                for subscriber in entry.subscribers.values().filter(|s| s.session.is_extended()) {
+                    if subscriber.session.outbound.push(bytes.clone()) {
+                        self.dirty.push(Arc::clone(&subscriber.session));
+                    }
+                }
+            }
+            Effect::KeepSeat { seat, user, key } => self.store.keep_seat(room.clone(), StoredSeat { seat, user, key }),
+            Effect::DropSeat(seat) => self.store.drop_seat(room.clone(), seat),
             Effect::GoLive { session } => {
                 if let Some(subscriber) = entry.subscribers.get_mut(&session) {
                     subscriber.live = true;
@@ -69,6 +112,9 @@ impl Outside {
             Effect::Unsubscribe { session } => {
                 if let Some(subscriber) = entry.subscribers.remove(&session) {
                     subscriber.session.stand(room);
+                    if subscriber.session.is_extended() {
+                        self.replaced.insert(session, subscriber.session);
+                    }
                 }
             }
             Effect::SendPage { session, from, to } => self.page(room, entry, session, from, to, follow_ups),
@@ -107,7 +153,7 @@ impl Outside {
     }
 
     /// Runs `work` on a task of its own; its result comes back to the room.
-    fn complete(&self, room: &RoomId, work: impl Future<Output = Completion> + Send + 'static) {
+    pub(super) fn complete(&self, room: &RoomId, work: impl Future<Output = Completion> + Send + 'static) {
         let (room, completions) = (room.clone(), self.completions.clone());
         tokio::spawn(async move {
             let completion = work.await;
@@ -129,7 +175,7 @@ impl Outside {
         let mut lagging = Vec::new();
         let mut delivered = 0;
         for (id, subscriber) in entry.subscribers.iter_mut().filter(|(_, s)| s.live) {
-            for frame in frames {
+            for frame in frames.iter().filter(|frame| frame.seq() >= subscriber.first) {
                 match subscriber.session.outbound.offer(frame.bytes(subscriber.shift)) {
                     Offered::MustFlush => self.dirty.push(Arc::clone(&subscriber.session)),
                     Offered::Queued => {}
@@ -169,11 +215,7 @@ impl Outside {
             subscriber.session.wake();
             return;
         }
-        let backlog = match &entry.machine {
-            Machine::Admin(machine) => machine.backlog(),
-            Machine::Member(machine) => machine.backlog(),
-        };
-        if let Some(frames) = backlog.page(from, to, PAGE_BYTES) {
+        if let Some(frames) = entry.machine.backlog().page(from, to, PAGE_BYTES) {
             follow_ups.push_back(self.send_page(entry, session, from, Ok(frames)));
             return;
         }
@@ -234,73 +276,143 @@ impl Outside {
             return;
         }
         // A connection that is gone needs no answer.
-        let Some(Asking { session, user }) = entry.asking.remove(&to.session) else {
+        let Some(asking) = entry.asking.get(&(to.session, to.request)) else {
             return;
         };
-        let frame = match answer {
+        let (session, user) = (Arc::clone(&asking.session), asking.user.clone());
+        let client_msg_id = asking.client_msg_id.clone();
+        let refused = |reject, unknown| {
+            let frame = ServerFrame::MessageError {
+                room_id: room.to_string(),
+                reject,
+            };
+            let extra = Extra::SendRefused {
+                client_msg_id: asking.client_msg_id.clone(),
+                unknown,
+                retry_after_ms: unknown.then_some(RETRY_AFTER_MS),
+            };
+            (frame, extra)
+        };
+        let (frame, extra) = match answer {
             Answer::Joined(joined) => {
                 session.sit(room.clone(), user);
                 let subscriber = Subscriber {
                     session: Arc::clone(&session),
                     shift: 0,
+                    first: Seq::ZERO,
                     live: false,
                     lagged: false,
                 };
                 entry.subscribers.entry(session.id).or_insert(subscriber);
-                ServerFrame::JoinRoomSuccess(joined.info)
+                let extra = Extra::Joined {
+                    generation: joined.generation,
+                    first: joined.first,
+                    head: joined.head,
+                    member_version: joined.version,
+                    resumed: joined.resumed,
+                };
+                (ServerFrame::JoinRoomSuccess(joined.info), extra)
             }
-            Answer::JoinRefused(reject) => ServerFrame::JoinRoomError {
-                room_id: room.to_string(),
-                reject,
-            },
-            Answer::Left => ServerFrame::LeaveRoomSuccess {
-                room_id: room.to_string(),
-                username: user.to_string(),
-            },
+            Answer::JoinRefused(reject) => {
+                let room_id = room.to_string();
+                (ServerFrame::JoinRoomError { room_id, reject }, Extra::None)
+            }
+            Answer::Left => {
+                let (room_id, username) = (room.to_string(), user.to_string());
+                (ServerFrame::LeaveRoomSuccess { room_id, username }, Extra::None)
+            }
             Answer::Sent {
                 message_id,
                 seq,
                 timestamp,
+                duplicate,
             } => {
-                self.shared.metrics.messages_accepted.inc();
+                if !duplicate {
+                    self.shared.metrics.messages_accepted.inc();
+                }
                 let shift = entry.subscribers.get(&to.session).map_or(0, |s| s.shift);
                 let seq = Seq(seq.0.saturating_sub(shift));
-                ServerFrame::MessageSent {
+                let frame = ServerFrame::MessageSent {
                     room_id: room.clone(),
                     message_id,
                     seq,
                     timestamp,
-                }
+                };
+                let generation = entry.machine.head().map_or(Generation(0), |(generation, _)| generation);
+                let extra = Extra::Sent {
+                    client_msg_id,
+                    generation,
+                    duplicate,
+                };
+                (frame, extra)
             }
-            Answer::SendRefused(reject) => ServerFrame::MessageError {
-                room_id: room.to_string(),
-                reject,
-            },
+            Answer::SendRefused(reject) => refused(reject, false),
+            Answer::SendUnknown => refused(Reject::AdminUnavailable, true),
         };
-        self.finish(&session, &frame);
+        self.finish(entry, (to.session, to.request), &frame, &extra);
     }
 
-    /// Queues the answer to a request under way and lets the next one begin.
-    fn finish(&mut self, session: &Arc<Session>, frame: &ServerFrame) {
+    /// Answers a request under way, after the earlier ones of its connection, and lets the next one begin.
+    pub(super) fn finish(&mut self, entry: &mut Entry, request: (SessionId, u64), frame: &ServerFrame, extra: &Extra) {
+        self.count_refusal(frame);
+        let Some(asking) = entry.asking.get_mut(&request) else {
+            return;
+        };
+        asking.ready = Some(asking.session.encode(asking.re.as_ref(), frame, extra));
+        let (session, _) = request;
+        while let Some(first) = entry.asking.range((session, 0)..=(session, u64::MAX)).next()
+            && first.1.ready.is_some()
+        {
+            let key = *first.0;
+            let Some(Asking {
+                session,
+                ready: Some(bytes),
+                ..
+            }) = entry.asking.remove(&key)
+            else {
+                return;
+            };
+            self.push(&session, bytes);
+            self.answered.push(session);
+        }
+    }
+
+    fn count_refusal(&self, frame: &ServerFrame) {
         if let ServerFrame::JoinRoomError { reject, .. } | ServerFrame::MessageError { reject, .. } = frame {
             self.shared.metrics.requests_refused.count(reject.code());
         }
-        self.push(session, codec::encode(frame));
-        self.answered.push(Arc::clone(session));
     }
 
     /// Refuses a request for a room that has no machine here.
-    pub(super) fn refuse(&mut self, session: &Arc<Session>, room: &RoomId, request: &Request, reject: Reject) {
+    pub(super) fn refuse(
+        &mut self,
+        session: &Arc<Session>,
+        room: &RoomId,
+        request: &Request,
+        re: Option<&RequestId>,
+        reject: Reject,
+    ) {
         let room_id = room.to_string();
+        let mut extra = Extra::None;
         let frame = match request {
             Request::Join { .. } => ServerFrame::JoinRoomError { room_id, reject },
-            Request::Send { .. } => ServerFrame::MessageError { room_id, reject },
+            Request::Send { client_msg_id, .. } => {
+                extra = Extra::SendRefused {
+                    client_msg_id: client_msg_id.clone(),
+                    unknown: false,
+                    retry_after_ms: None,
+                };
+                ServerFrame::MessageError { room_id, reject }
+            }
             Request::Leave { user } => ServerFrame::LeaveRoomSuccess {
                 room_id,
                 username: user.to_string(),
             },
+            Request::History { .. } => ServerFrame::RequestRefused { room_id, reject },
         };
-        self.finish(session, &frame);
+        self.count_refusal(&frame);
+        self.push(session, session.encode(re, &frame, &extra));
+        self.answered.push(Arc::clone(session));
     }
 
     fn announce(
@@ -314,13 +426,22 @@ impl Outside {
         for node in nodes {
             self.peers.announce(node, room, event.clone());
         }
-        let bytes = codec::encode(&ServerFrame::Member(event.clone()));
+        let frame = ServerFrame::Member(event.clone());
+        // Encoded once for each dialect that is there.
+        let (mut classic, mut extended) = (None, None);
         for subscriber in entry
             .subscribers
             .iter()
             .filter(|(id, _)| Some(**id) != except)
             .map(|(_, s)| s)
         {
+            let bytes = if subscriber.session.is_extended() {
+                &mut extended
+            } else {
+                &mut classic
+            };
+            let extra = Extra::Member { version: event.version };
+            let bytes = bytes.get_or_insert_with(|| subscriber.session.encode(None, &frame, &extra));
             if subscriber.session.outbound.push(bytes.clone()) {
                 self.dirty.push(Arc::clone(&subscriber.session));
             }

@@ -1,7 +1,7 @@
 //! What other nodes do to the rooms of a shard: their items, their health, their lives.
 
 use super::shard::{Completion, Machine, Shard, new_message_id};
-use chat_engine::effect::{Answer, Joined, Origin, Submission};
+use chat_engine::effect::{Answer, Joined, Origin, Submission, Terms};
 use chat_engine::membership::Health;
 use chat_engine::room::roster::Seat;
 use chat_engine::room::{self, follower};
@@ -114,9 +114,20 @@ fn input(from: &NodeId, body: PeerBody) -> For {
         request,
     };
     match body {
-        PeerBody::Join { request, session, user } => For::Admin(room::Input::Join {
+        PeerBody::Join {
+            request,
+            session,
+            user,
+            key,
+        } => For::Admin(room::Input::Join {
             origin: origin(session, request),
             user,
+            // Where the connection goes on is known to its own node.
+            terms: key.map_or(Terms::Classic, |key| Terms::Extended {
+                key,
+                from: None,
+                history: 0,
+            }),
         }),
         PeerBody::Leave {
             session, closed: true, ..
@@ -155,12 +166,19 @@ fn input(from: &NodeId, body: PeerBody) -> For {
             generation,
             epoch,
             head,
+            floor,
+            version,
+            resumed,
         } => {
             let answer = Answer::Joined(Joined {
                 info,
                 generation,
                 epoch,
                 head,
+                floor,
+                version,
+                resumed,
+                first: Seq::ZERO,
             });
             For::Member(follower::Input::Answered { request, answer })
         }
@@ -173,18 +191,29 @@ fn input(from: &NodeId, body: PeerBody) -> For {
             message_id,
             seq,
             timestamp,
+            duplicate,
         } => {
             let answer = Answer::Sent {
                 message_id,
                 seq,
                 timestamp,
+                duplicate,
             };
             For::Member(follower::Input::Answered { request, answer })
         }
-        PeerBody::SendRefused { request, reject } => For::Member(follower::Input::Answered {
+        PeerBody::SendRefused {
             request,
-            answer: Answer::SendRefused(reject),
+            reject,
+            unknown,
+        } => For::Member(follower::Input::Answered {
+            request,
+            answer: if unknown {
+                Answer::SendUnknown
+            } else {
+                Answer::SendRefused(reject)
+            },
         }),
+        PeerBody::Unseat { session } => For::Member(follower::Input::Unseated(session)),
         PeerBody::Deliver {
             generation,
             epoch,

@@ -8,15 +8,20 @@ use crate::peers::{Located, Peers};
 use crate::session::Session;
 use crate::session::outbound::Flushed;
 use crate::store::{Appender, Store};
+use bytes::Bytes;
 use chat_engine::effect::{Effects, Origin, Submission};
 use chat_engine::membership::Health;
+use chat_engine::room::backlog::Backlog;
 use chat_engine::room::follower::{self, Follower};
 use chat_engine::room::roster::Seat;
 use chat_engine::room::{self, Room, RoomLimits};
 use chat_engine::stored::{Append, Appended};
 use chat_engine::time::{Millis, Now};
-use chat_protocol::ids::{ClientMsgId, MessageId, NodeId, RoomId, Seq, SessionId, UserName};
+use chat_protocol::client_frame::RequestId;
+use chat_protocol::ids::{ClientMsgId, Generation, MessageId, NodeId, RoomId, Seq, SessionId, UserName};
 use chat_protocol::message_frame::MessageFrame;
+use chat_protocol::reject::Reject;
+use chat_protocol::server_frame::History;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use tokio::sync::mpsc::{self, error::TryRecvError};
@@ -39,6 +44,12 @@ pub(super) enum Completion {
     },
     /// A connection that had no room for a page has room again.
     Drained { session: SessionId, from: Seq, to: Seq },
+    /// Messages that a connection asked for.
+    History {
+        session: SessionId,
+        request: u64,
+        page: Result<History, Reject>,
+    },
     /// Where a room is.
     Located(Located),
 }
@@ -52,11 +63,39 @@ pub(super) enum Machine {
     Member(Box<Follower>),
 }
 
+impl Machine {
+    /// The life of the numbering and the last message, if they are known.
+    pub(super) fn head(&self) -> Option<(Generation, Seq)> {
+        match self {
+            Self::Admin(machine) => machine.head(),
+            Self::Member(machine) => machine.head(),
+        }
+    }
+
+    /// The newest frames.
+    pub(super) const fn backlog(&self) -> &Backlog {
+        match self {
+            Self::Admin(machine) => machine.backlog(),
+            Self::Member(machine) => machine.backlog(),
+        }
+    }
+
+    /// True if the admin node is another one and does not answer.
+    pub(super) const fn is_degraded(&self) -> bool {
+        match self {
+            Self::Admin(_) => false,
+            Self::Member(machine) => machine.is_degraded(),
+        }
+    }
+}
+
 /// A connection that gets deliveries.
 #[derive(Debug)]
 pub(super) struct Subscriber {
     pub(super) session: Arc<Session>,
     pub(super) shift: u64,
+    /// Earlier messages are not for it.
+    pub(super) first: Seq,
     pub(super) live: bool,
     /// It was live once and could not take a delivery.
     pub(super) lagged: bool,
@@ -67,15 +106,20 @@ pub(super) struct Subscriber {
 pub(super) struct Asking {
     pub(super) session: Arc<Session>,
     pub(super) user: UserName,
+    pub(super) re: Option<RequestId>,
+    pub(super) client_msg_id: Option<ClientMsgId>,
+    /// The answer, while an earlier request of the connection has none yet.
+    pub(super) ready: Option<Bytes>,
 }
 
 /// A room with what belongs to it here.
 #[derive(Debug)]
 pub(super) struct Entry {
+    room_id: RoomId,
     pub(super) machine: Machine,
     pub(super) subscribers: BTreeMap<SessionId, Subscriber>,
-    /// Requests under way: one per connection.
-    pub(super) asking: HashMap<SessionId, Asking>,
+    /// Requests under way, those of one connection in their order: one of a classic one, up to 16 of an extended one.
+    pub(super) asking: BTreeMap<(SessionId, u64), Asking>,
     pub(super) idle: bool,
     members: u32,
     deadline: Option<Millis>,
@@ -90,6 +134,8 @@ pub(super) struct Outside {
     pub(super) appends: Vec<Append>,
     pub(super) dirty: Vec<Arc<Session>>,
     pub(super) answered: Vec<Arc<Session>>,
+    /// Extended connections that were unsubscribed in this turn: one of them may be told that it was replaced.
+    pub(super) replaced: HashMap<SessionId, Arc<Session>>,
 }
 
 pub(super) struct Shard {
@@ -121,6 +167,7 @@ impl Shard {
                 appends: Vec::new(),
                 dirty: Vec::new(),
                 answered: Vec::new(),
+                replaced: HashMap::new(),
             },
             limits,
             rooms: HashMap::new(),
@@ -170,6 +217,7 @@ impl Shard {
     }
 
     fn end_turn(&mut self) {
+        self.outside.replaced.clear();
         if !self.outside.appends.is_empty() {
             self.appender.append(std::mem::take(&mut self.outside.appends));
         }
@@ -234,7 +282,13 @@ impl Shard {
     fn on_input(&mut self, input: ShardInput) {
         let now = self.outside.shared.clock.now();
         match input {
-            ShardInput::Request { session, room, request } => self.on_request(now, session, room, request),
+            ShardInput::Request {
+                session,
+                room,
+                request,
+                re,
+            } => self.on_request(now, session, room, request, re),
+            ShardInput::Open(room) => self.open(now, &room),
             ShardInput::Closed { session, room } => self.on_closed(now, session, room),
             ShardInput::Items { from, items } => self.on_items(now, &from, items),
             ShardInput::Followed { node, all, answer } => drop(answer.send(self.followed(&node, all))),
@@ -249,9 +303,15 @@ impl Shard {
         }
     }
 
-    fn on_request(&mut self, now: Now, session: Arc<Session>, room: RoomId, request: Request) {
+    fn on_request(&mut self, now: Now, session: Arc<Session>, room: RoomId, request: Request, re: Option<RequestId>) {
         if !self.rooms.contains_key(&room) {
-            self.locate(room.clone(), ShardInput::Request { session, room, request });
+            let input = ShardInput::Request {
+                session,
+                room: room.clone(),
+                request,
+                re,
+            };
+            self.locate(room, input);
             return;
         }
         let Some(entry) = self.rooms.get_mut(&room) else { return };
@@ -261,37 +321,63 @@ impl Shard {
             request: self.next_request,
         };
         self.next_request += 1;
-        let user = match &request {
-            Request::Join { user } | Request::Leave { user } | Request::Send { user, .. } => user.clone(),
+        let client_msg_id = match &request {
+            Request::Send { client_msg_id, .. } => client_msg_id.clone(),
+            _ => None,
         };
-        entry.asking.insert(session.id, Asking { session, user });
+        let asking = Asking {
+            session,
+            user: request.user().clone(),
+            re,
+            client_msg_id,
+            ready: None,
+        };
+        entry.asking.insert((origin.session, origin.request), asking);
         let input = match (&entry.machine, request) {
-            (Machine::Admin(_), Request::Join { user }) => Completion::Admin(room::Input::Join { origin, user }),
+            (_, Request::History { from, limit, .. }) => {
+                self.outside.history(&room, entry, &origin, from, limit);
+                return;
+            }
+            (Machine::Admin(_), Request::Join { user, terms }) => {
+                Completion::Admin(room::Input::Join { origin, user, terms })
+            }
             (Machine::Admin(_), Request::Leave { user }) => Completion::Admin(room::Input::Leave { origin, user }),
-            (Machine::Admin(_), Request::Send { user, content }) => {
-                let message_id = new_message_id();
+            (
+                Machine::Admin(_),
+                Request::Send {
+                    user,
+                    content,
+                    client_msg_id,
+                },
+            ) => {
                 let submission = Submission {
                     origin,
                     user,
                     content,
-                    client_msg_id: None,
-                    message_id,
+                    client_msg_id,
+                    message_id: new_message_id(),
                 };
                 Completion::Admin(room::Input::Send(submission))
             }
-            (Machine::Member(_), Request::Join { user }) => Completion::Member(follower::Input::Join { origin, user }),
+            (Machine::Member(_), Request::Join { user, terms }) => {
+                Completion::Member(follower::Input::Join { origin, user, terms })
+            }
             (Machine::Member(_), Request::Leave { user }) => {
                 Completion::Member(follower::Input::Leave { origin, user })
             }
-            (Machine::Member(_), Request::Send { user, content }) => {
-                let client_msg_id = new_client_msg_id();
-                Completion::Member(follower::Input::Send {
-                    origin,
+            (
+                Machine::Member(_),
+                Request::Send {
                     user,
                     content,
                     client_msg_id,
-                })
-            }
+                },
+            ) => Completion::Member(follower::Input::Send {
+                origin,
+                user,
+                content,
+                client_msg_id: client_msg_id.unwrap_or_else(new_client_msg_id),
+            }),
         };
         self.feed(now, &room, input);
     }
@@ -302,7 +388,7 @@ impl Shard {
             return;
         }
         let Some(entry) = self.rooms.get_mut(&room) else { return };
-        entry.asking.remove(&session);
+        entry.asking.retain(|(asker, _), _| *asker != session);
         let input = match entry.machine {
             Machine::Admin(_) => {
                 let node = self.outside.shared.me.clone();
@@ -350,8 +436,12 @@ impl Shard {
             Located::Nowhere | Located::Unavailable | Located::Failed(_) | Located::Full => {
                 let reject = located.reject();
                 for input in waiting {
-                    if let ShardInput::Request { session, request, .. } = input {
-                        self.outside.refuse(&session, &room, &request, reject.clone());
+                    if let ShardInput::Request {
+                        session, request, re, ..
+                    } = input
+                    {
+                        self.outside
+                            .refuse(&session, &room, &request, re.as_ref(), reject.clone());
                     }
                 }
                 return;
@@ -373,8 +463,10 @@ impl Shard {
             self.limits,
             &mut self.effects,
         );
-        self.rooms
-            .insert(room.clone(), Entry::new(Machine::Admin(Box::new(machine))));
+        self.rooms.insert(
+            room.clone(),
+            Entry::new(room.clone(), Machine::Admin(Box::new(machine))),
+        );
         self.outside.shared.metrics.rooms_active.inc();
         self.settle(now, room);
     }
@@ -385,8 +477,10 @@ impl Shard {
         }
         let failed = self.outside.peers.health(&admin) == Health::Failed;
         let machine = Follower::new(room.clone(), admin, self.limits);
-        self.rooms
-            .insert(room.clone(), Entry::new(Machine::Member(Box::new(machine))));
+        self.rooms.insert(
+            room.clone(),
+            Entry::new(room.clone(), Machine::Member(Box::new(machine))),
+        );
         self.outside.shared.metrics.rooms_active.inc();
         if failed && let Some(entry) = self.rooms.get_mut(room) {
             entry.take(
@@ -451,11 +545,12 @@ impl Shard {
 }
 
 impl Entry {
-    fn new(machine: Machine) -> Self {
+    fn new(room_id: RoomId, machine: Machine) -> Self {
         Self {
+            room_id,
             machine,
             subscribers: BTreeMap::new(),
-            asking: HashMap::new(),
+            asking: BTreeMap::new(),
             idle: false,
             members: 0,
             deadline: None,
@@ -470,12 +565,17 @@ impl Entry {
                 let input = outside.send_page(self, session, from, frames);
                 self.take(now, input, effects, outside);
             }
+            (_, Completion::History { session, request, page }) => outside.answer_history(self, session, request, page),
             (_, Completion::Drained { session, from, to }) => {
                 effects.push(chat_engine::effect::Effect::SendPage { session, from, to });
             }
             // What belonged to a machine that is gone means nothing to its successor.
             _ => {}
         }
+    }
+
+    pub(super) const fn room_id(&self) -> &RoomId {
+        &self.room_id
     }
 
     /// A page input for whichever machine this is.

@@ -1,10 +1,11 @@
 //! The task of one connection: select, then apply.
 //!
-//! Requests are handled strictly one after another: the next one is looked at when the answer to the last is in the
-//! queue. Meanwhile the socket is read on, up to a bound, so that pings are answered and a close is seen.
+//! Requests of a classic connection are handled strictly one after another: the next one is looked at when the answer to
+//! the last is in the queue. Meanwhile the socket is read on, up to a bound, so that pings are answered and a close is
+//! seen. An extended connection may have a number of requests under way.
 
 use super::Session;
-use super::inbound::{self, Progress};
+use super::inbound::{self, Inbound, Progress};
 use super::io::SessionIo;
 use super::keepalive::{Due, Keepalive};
 use super::outbound::Flushed;
@@ -12,8 +13,9 @@ use crate::config::Limits;
 use crate::rooms::RoomsHandle;
 use chat_protocol::close::CloseReason;
 use chat_protocol::ids::RoomId;
+use chat_protocol::limits::MAX_PIPELINE;
 use futures_util::StreamExt;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -42,8 +44,12 @@ struct Actor {
     /// Texts that wait for the answer to the request under way.
     waiting: VecDeque<Utf8Bytes>,
     waiting_bytes: usize,
-    /// The request under way.
-    pending: Option<Option<RoomId>>,
+    /// Whether the first frame came, which decides the dialect.
+    greeted: bool,
+    /// Requests under way.
+    in_flight: usize,
+    /// Rooms that were asked something since nothing was under way: they may seat the connection any moment.
+    asked: BTreeSet<RoomId>,
 }
 
 /// Serves a connection until it ends. Whatever it was seated in is told.
@@ -57,7 +63,9 @@ pub async fn run(session: Arc<Session>, rooms: RoomsHandle, limits: Arc<Limits>,
         keepalive,
         waiting: VecDeque::new(),
         waiting_bytes: 0,
-        pending: None,
+        greeted: false,
+        in_flight: 0,
+        asked: BTreeSet::new(),
     };
     let end = actor.serve().await;
     actor.end(end).await;
@@ -105,9 +113,13 @@ impl Actor {
     }
 
     async fn on_wake(&mut self) {
-        if self.session.take_answered() {
-            self.pending = None;
-            while self.pending.is_none()
+        let answered = self.session.take_answered();
+        if answered > 0 {
+            self.in_flight = self.in_flight.saturating_sub(answered);
+            if self.in_flight == 0 {
+                self.asked.clear();
+            }
+            while self.in_flight == 0
                 && let Some(text) = self.waiting.pop_front()
             {
                 self.waiting_bytes -= text.len();
@@ -124,9 +136,21 @@ impl Actor {
     }
 
     async fn start(&mut self, text: &str) {
-        match inbound::handle(&self.session, &self.rooms, text).await {
-            Progress::Answered => {}
-            Progress::Pending(room) => self.pending = Some(room),
+        if !std::mem::replace(&mut self.greeted, true) && inbound::greet(&self.session, &self.rooms, text) {
+            return;
+        }
+        if self.in_flight >= MAX_PIPELINE {
+            inbound::refuse_excess(&self.session, text);
+            return;
+        }
+        let inbound = Inbound {
+            session: &self.session,
+            rooms: &self.rooms,
+            asked: &self.asked,
+        };
+        if let Progress::Pending(room) = inbound.handle(text).await {
+            self.in_flight += 1;
+            self.asked.extend(room);
         }
     }
 
@@ -146,13 +170,13 @@ impl Actor {
             Some(Err(e)) => return Err(end_of(&e)),
         };
         self.rooms.metrics().frames_received.inc();
-        if self.pending.is_some() || !self.waiting.is_empty() {
+        if !self.session.is_extended() && (self.in_flight > 0 || !self.waiting.is_empty()) {
             self.waiting_bytes += text.len();
             self.waiting.push_back(text);
             return Ok(());
         }
         self.start(&text).await;
-        if self.pending.is_none() {
+        if self.in_flight == 0 || self.session.is_extended() {
             self.flush();
         }
         Ok(())
@@ -176,8 +200,9 @@ impl Actor {
 
     /// Tells the rooms, then says good-bye as far as the client still listens.
     async fn end(mut self, end: End) {
-        let pending = self.pending.take().flatten();
-        for room in self.session.take_seats().into_keys().chain(pending) {
+        let mut rooms = std::mem::take(&mut self.asked);
+        rooms.extend(self.session.take_seats().into_keys());
+        for room in rooms {
             self.rooms.closed(&self.session, room).await;
         }
         if let End::Close(reason) = end {

@@ -1,11 +1,15 @@
 //! From a frame of the client to a request of a room, and the answers that need no room.
 
-use super::Session;
+use super::{Extended, Session, resume};
 use crate::rooms::{Request, RoomsHandle};
-use chat_protocol::client_frame::ClientFrame;
+use chat_engine::effect::Terms;
+use chat_protocol::client_frame::{ClientFrame, Hello, RequestId};
 use chat_protocol::codec;
+use chat_protocol::ids::{RoomId, UserName};
+use chat_protocol::limits::DEFAULT_HISTORY;
 use chat_protocol::reject::Reject;
-use chat_protocol::server_frame::ServerFrame;
+use chat_protocol::server_frame::{ErrorCode, Extra, ServerFrame, Welcome};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Whether the request is answered already.
@@ -14,118 +18,204 @@ pub enum Progress {
     /// The answer is in the queue.
     Answered,
     /// Somebody answers later; if it is a room, this one.
-    Pending(Option<chat_protocol::ids::RoomId>),
+    Pending(Option<RoomId>),
 }
 
-/// Handles one text of a client. Waits only for room in a queue of this node.
-pub async fn handle(session: &Arc<Session>, rooms: &RoomsHandle, text: &str) -> Progress {
-    match codec::parse(text) {
-        Ok(frame) => dispatch(session, rooms, frame).await,
-        Err(refusal) => refuse(session, rooms, &refusal),
+/// One request on its way.
+pub struct Inbound<'a> {
+    /// Whose.
+    pub session: &'a Arc<Session>,
+    /// Where it may go.
+    pub rooms: &'a RoomsHandle,
+    /// Rooms that may seat the connection before this request reaches them.
+    pub asked: &'a BTreeSet<RoomId>,
+}
+
+/// Takes the first frame of a connection if it is `hello`: the answer is in the queue then.
+pub fn greet(session: &Session, rooms: &RoomsHandle, text: &str) -> bool {
+    let frame = match codec::hello(text) {
+        None => return false,
+        Some(Err(refusal)) => refusal,
+        Some(Ok(hello)) => ServerFrame::Welcome(welcome(session, rooms, hello)),
+    };
+    session.outbound.push(codec::encode(&frame));
+    true
+}
+
+fn welcome(session: &Session, rooms: &RoomsHandle, hello: Hello) -> Welcome {
+    let Hello { user, client, resume } = hello;
+    let known = resume.filter(|token| resume::belongs_to(token, &user));
+    let resumed = known.is_some();
+    let token = known.unwrap_or_else(|| resume::new_token(&user));
+    tracing::debug!(session = %session.id, %user, client = client.as_deref(), resumed, "extended session");
+    let node = rooms.shared().me.clone();
+    session.greet(Extended {
+        key: resume::seat_key(&token),
+        user,
+    });
+    Welcome {
+        session: format!("{node}-{}", session.id),
+        resume: token,
+        resumed,
+        node,
+        ping_seconds: rooms.limits().ping_interval.as_secs(),
     }
 }
 
-/// Answers a request that is refused before any room hears of it.
-fn refuse(session: &Session, rooms: &RoomsHandle, frame: &ServerFrame) -> Progress {
-    let code = match frame {
-        ServerFrame::JoinRoomError { reject, .. }
-        | ServerFrame::MessageError { reject, .. }
-        | ServerFrame::DeleteRoomFailed { reject, .. } => reject.code(),
-        _ => "INVALID_REQUEST",
+/// The answer to one request more than may be under way.
+pub fn refuse_excess(session: &Session, text: &str) {
+    let re = session
+        .extended()
+        .and_then(|extended| codec::parse_extended(text, &extended.user).id);
+    let frame = ServerFrame::Refused {
+        code: ErrorCode::TooManyRequests,
+        message: "Too many requests are under way".into(),
     };
-    rooms.metrics().requests_refused.count(code);
-    answer(session, frame)
+    session.outbound.push(session.encode(re.as_ref(), &frame, &Extra::None));
 }
 
-fn answer(session: &Session, frame: &ServerFrame) -> Progress {
-    session.outbound.push(codec::encode(frame));
-    Progress::Answered
-}
+impl Inbound<'_> {
+    /// Handles one text of a client. Waits only for room in a queue of this node.
+    pub async fn handle(&self, text: &str) -> Progress {
+        let (re, frame) = match self.session.extended() {
+            None => (None, codec::parse(text)),
+            Some(extended) => {
+                let request = codec::parse_extended(text, &extended.user);
+                (request.id, request.frame)
+            }
+        };
+        match frame {
+            Ok(frame) => self.dispatch(frame, re).await,
+            Err(refusal) => self.refuse(re.as_ref(), &refusal),
+        }
+    }
 
-async fn dispatch(session: &Arc<Session>, rooms: &RoomsHandle, frame: ClientFrame) -> Progress {
-    match frame {
-        ClientFrame::ListRooms => {
-            rooms.list_for(Arc::clone(session));
-            Progress::Pending(None)
-        }
-        ClientFrame::DiscoverRooms => {
-            rooms.discover_for(Arc::clone(session));
-            Progress::Pending(None)
-        }
-        ClientFrame::CreateRoom {
-            room_name,
-            creator_id,
-            description,
-        } => {
-            rooms.create_for(Arc::clone(session), room_name, creator_id, description);
-            Progress::Pending(None)
-        }
-        ClientFrame::JoinRoom { room_id, username } => match session.user_in(&room_id) {
-            Some(known) if known != username => {
-                let frame = ServerFrame::JoinRoomError {
-                    room_id: room_id.to_string(),
-                    reject: Reject::OtherUser,
+    /// Answers a request that is refused before any room hears of it.
+    fn refuse(&self, re: Option<&RequestId>, frame: &ServerFrame) -> Progress {
+        let (code, extra) = match frame {
+            ServerFrame::MessageError { reject, .. } => {
+                let definite = Extra::SendRefused {
+                    client_msg_id: None,
+                    unknown: false,
+                    retry_after_ms: None,
                 };
-                refuse(session, rooms, &frame)
+                (reject.code(), definite)
             }
-            None if session.room_count() >= rooms.limits().max_rooms_per_connection => {
-                let frame = ServerFrame::JoinRoomError {
-                    room_id: room_id.to_string(),
-                    reject: Reject::Busy,
+            ServerFrame::JoinRoomError { reject, .. } | ServerFrame::DeleteRoomFailed { reject, .. } => {
+                (reject.code(), Extra::None)
+            }
+            _ => ("INVALID_REQUEST", Extra::None),
+        };
+        self.rooms.metrics().requests_refused.count(code);
+        self.answer(re, frame, &extra)
+    }
+
+    fn answer(&self, re: Option<&RequestId>, frame: &ServerFrame, extra: &Extra) -> Progress {
+        self.session.outbound.push(self.session.encode(re, frame, extra));
+        Progress::Answered
+    }
+
+    async fn ask(&self, room: RoomId, request: Request, re: Option<RequestId>) -> Progress {
+        self.rooms.request(self.session, room.clone(), request, re).await;
+        Progress::Pending(Some(room))
+    }
+
+    /// True if the connection is in the room under this name, or may be by the time the request gets there.
+    fn may_be_in(&self, room: &RoomId, user: &UserName) -> bool {
+        self.session.user_in(room).as_ref() == Some(user) || self.asked.contains(room)
+    }
+
+    fn terms(&self, frame: &ClientFrame) -> Terms {
+        match (self.session.extended(), frame) {
+            (Some(extended), ClientFrame::JoinRoom { from, history, .. }) => Terms::Extended {
+                key: extended.key.clone(),
+                from: *from,
+                history: history.unwrap_or(DEFAULT_HISTORY),
+            },
+            _ => Terms::Classic,
+        }
+    }
+
+    async fn dispatch(&self, frame: ClientFrame, re: Option<RequestId>) -> Progress {
+        let (session, rooms) = (self.session, self.rooms);
+        let terms = self.terms(&frame);
+        match frame {
+            ClientFrame::ListRooms(page) => {
+                rooms.list_for(Arc::clone(session), page, re);
+                Progress::Pending(None)
+            }
+            ClientFrame::DiscoverRooms(page) => {
+                rooms.discover_for(Arc::clone(session), page, re);
+                Progress::Pending(None)
+            }
+            ClientFrame::CreateRoom {
+                room_name,
+                creator_id,
+                description,
+                request_id,
+            } => {
+                rooms.create_for(
+                    Arc::clone(session),
+                    (room_name, creator_id, description),
+                    request_id,
+                    re,
+                );
+                Progress::Pending(None)
+            }
+            ClientFrame::JoinRoom { room_id, username, .. } => {
+                let reject = match session.user_in(&room_id) {
+                    Some(known) if known != username => Reject::OtherUser,
+                    None if session.room_count() >= rooms.limits().max_rooms_per_connection => Reject::Busy,
+                    _ => return self.ask(room_id, Request::Join { user: username, terms }, re).await,
                 };
-                refuse(session, rooms, &frame)
+                let room_id = room_id.to_string();
+                self.refuse(re.as_ref(), &ServerFrame::JoinRoomError { room_id, reject })
             }
-            _ => {
-                rooms
-                    .request(session, room_id.clone(), Request::Join { user: username })
-                    .await;
-                Progress::Pending(Some(room_id))
+            ClientFrame::LeaveRoom { room_id, username } => {
+                if self.may_be_in(&room_id, &username) {
+                    return self.ask(room_id, Request::Leave { user: username }, re).await;
+                }
+                let (room_id, username) = (room_id.to_string(), username.to_string());
+                let frame = ServerFrame::LeaveRoomSuccess { room_id, username };
+                self.answer(re.as_ref(), &frame, &Extra::None)
             }
-        },
-        ClientFrame::LeaveRoom { room_id, username } => {
-            if session.user_in(&room_id).as_ref() == Some(&username) {
-                rooms
-                    .request(session, room_id.clone(), Request::Leave { user: username })
-                    .await;
-                return Progress::Pending(Some(room_id));
+            ClientFrame::SendMessage {
+                room_id,
+                username,
+                content,
+                client_msg_id,
+            } => {
+                if self.may_be_in(&room_id, &username) {
+                    let request = Request::Send {
+                        user: username,
+                        content,
+                        client_msg_id,
+                    };
+                    return self.ask(room_id, request, re).await;
+                }
+                let reject = Reject::NotMember;
+                self.rooms.metrics().requests_refused.count(reject.code());
+                let room_id = room_id.to_string();
+                let extra = Extra::SendRefused {
+                    client_msg_id,
+                    unknown: false,
+                    retry_after_ms: None,
+                };
+                self.answer(re.as_ref(), &ServerFrame::MessageError { room_id, reject }, &extra)
             }
-            let (room_id, username) = (room_id.to_string(), username.to_string());
-            answer(session, &ServerFrame::LeaveRoomSuccess { room_id, username })
-        }
-        ClientFrame::SendMessage {
-            room_id,
-            username,
-            content,
-        } => {
-            if session.user_in(&room_id).as_ref() == Some(&username) {
-                rooms
-                    .request(
-                        session,
-                        room_id.clone(),
-                        Request::Send {
-                            user: username,
-                            content,
-                        },
-                    )
-                    .await;
-                return Progress::Pending(Some(room_id));
+            ClientFrame::ReadHistory { room_id, from, limit } => {
+                let user = session.extended().map(|extended| extended.user.clone());
+                if let Some(user) = user.filter(|user| self.may_be_in(&room_id, user)) {
+                    return self.ask(room_id, Request::History { user, from, limit }, re).await;
+                }
+                let (room_id, reject) = (room_id.to_string(), Reject::NotMember);
+                self.refuse(re.as_ref(), &ServerFrame::RequestRefused { room_id, reject })
             }
-            let frame = ServerFrame::MessageError {
-                room_id: room_id.to_string(),
-                reject: Reject::NotMember,
-            };
-            refuse(session, rooms, &frame)
-        }
-        ClientFrame::DeleteRoom { room_id, .. } => {
-            let reject = Reject::Internal("Rooms cannot be deleted yet".into());
-            refuse(
-                session,
-                rooms,
-                &ServerFrame::DeleteRoomFailed {
-                    room_id: room_id.to_string(),
-                    reject,
-                },
-            )
+            ClientFrame::DeleteRoom { room_id, .. } => {
+                let reject = Reject::Internal("Rooms cannot be deleted yet".into());
+                let room_id = room_id.to_string();
+                self.refuse(re.as_ref(), &ServerFrame::DeleteRoomFailed { room_id, reject })
+            }
         }
     }
 }

@@ -1,11 +1,15 @@
 //! All connections of a node: a bound, numbers, and the list that a stopping node walks.
 
 use super::Session;
-use chat_protocol::ids::SessionId;
+use chat_protocol::ids::{Incarnation, SessionId};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
+
+/// Bits for the connections of one millisecond of a life, which is far more than there can be. The milliseconds since
+/// 1970 take 41 bits, and a number stays below 63.
+const PER_MILLISECOND: u32 = 20;
 
 /// The connections of one node.
 #[derive(Debug)]
@@ -17,18 +21,19 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// A registry that takes at most `max` connections.
+    /// A registry that takes at most `max` connections. Numbers begin at the node's life, so that no connection of a life
+    /// has the number of one before: seats outlive their nodes.
     #[must_use]
-    pub fn new(max: usize) -> Self {
+    pub fn new(max: usize, life: Incarnation) -> Self {
         Self {
-            next: AtomicU64::new(1),
+            next: AtomicU64::new(life.0 << PER_MILLISECOND),
             max,
             sessions: Mutex::default(),
             emptied: Notify::new(),
         }
     }
 
-    /// A number that no other connection of this life has.
+    /// A number that no other connection of this node has, in any life.
     pub fn next_id(&self) -> SessionId {
         SessionId(self.next.fetch_add(1, Ordering::Relaxed))
     }

@@ -1,8 +1,11 @@
 //! What every store must do. An engine that passes may be put in the place of any other.
 
 use super::{CreateError, Store};
-use chat_engine::stored::{Append, AppendOutcome, Appended, ClaimedRoom, NewMessage, RoomProfile};
-use chat_protocol::ids::{ClientMsgId, Epoch, Generation, MessageId, NodeId, RoomId, RoomName, Seq, UserName};
+use chat_engine::room::roster::Seat;
+use chat_engine::stored::{Append, AppendOutcome, Appended, ClaimedRoom, NewMessage, Repeat, RoomProfile, StoredSeat};
+use chat_protocol::ids::{
+    ClientMsgId, Epoch, Generation, MessageId, NodeId, RoomId, RoomName, SeatKey, Seq, SessionId, UserName,
+};
 use chat_protocol::message_frame::Message;
 use chat_protocol::timestamp::Timestamp;
 use std::sync::Arc;
@@ -93,6 +96,8 @@ pub(super) async fn suite(store: &dyn Store) {
     reads_are_bounded_and_ordered(store).await;
     many_rooms_share_commits(store).await;
     places_of_foreign_rooms_are_remembered(store).await;
+    a_sending_is_written_once(store).await;
+    seats_come_back_with_the_claim(store).await;
 }
 
 async fn rooms_are_created_once_and_names_are_unique(store: &dyn Store) {
@@ -136,6 +141,8 @@ async fn a_claim_raises_the_epoch(store: &dyn Store) {
             generation: Generation(1),
             epoch: Epoch(epoch),
             head: Seq::ZERO,
+            floor: Seq(1),
+            seats: Vec::new(),
         };
         assert_eq!(store.claim(RoomId::parse("r1").unwrap()).await, Ok(Some(claimed)));
     }
@@ -269,4 +276,104 @@ async fn places_of_foreign_rooms_are_remembered(store: &dyn Store) {
         assert_eq!(store.create_room(profile("r1", "hall")).await, Ok(()));
         assert_eq!(store.location(room.clone()).await, Ok(Some(node(id))));
     }
+}
+
+async fn claim(store: &dyn Store, id: &str) -> ClaimedRoom {
+    store.claim(RoomId::parse(id).unwrap()).await.unwrap().unwrap()
+}
+
+async fn a_sending_is_written_once(store: &dyn Store) {
+    assert_eq!(store.create_room(profile("once", "once")).await, Ok(()));
+    let epoch = claim(store, "once").await.epoch.0;
+    let item = |seq, sender: &str, id: Option<&str>, content: &str| NewMessage {
+        message: Message {
+            username: UserName::parse(sender).unwrap(),
+            message_id: MessageId::parse(&format!("once-{sender}-{seq}-{content}")).unwrap(),
+            ..message("once", seq, content)
+        },
+        client_msg_id: id.map(|id| ClientMsgId::parse(id).unwrap()),
+    };
+    let append = |token, items: Vec<NewMessage>| Append {
+        room_id: RoomId::parse("once").unwrap(),
+        token,
+        epoch: Epoch(epoch),
+        items: items.into(),
+    };
+    let first = [item(1, "ines", Some("a"), "hi"), item(2, "ines", None, "hi")];
+    // The id is the sender's own: another one may use it, and without an id everything may be said again.
+    let second = [
+        item(3, "otto", Some("a"), "hi"),
+        item(4, "ines", None, "hi"),
+        item(5, "ines", Some("A"), "hi"),
+    ];
+    let repeat = |index, seq, same_content| Repeat {
+        index,
+        message_id: MessageId::parse("once-ines-1-hi").unwrap(),
+        seq: Seq(seq),
+        timestamp: message("once", seq, "").timestamp,
+        same_content,
+    };
+    let third = vec![
+        item(6, "vera", Some("a"), "ho"),
+        item(7, "ines", Some("a"), "hi"),
+        item(8, "ines", Some("b"), "ho"),
+    ];
+    let other_content = vec![item(6, "ines", Some("a"), "hu")];
+    assert_eq!(
+        outcomes(
+            store,
+            vec![
+                append(1, first.to_vec()),
+                append(2, second.to_vec()),
+                append(3, third),
+                append(4, other_content),
+                append(5, vec![item(6, "vera", Some("a"), "ho")]),
+            ]
+        )
+        .await,
+        [
+            AppendOutcome::Committed,
+            AppendOutcome::Committed,
+            AppendOutcome::Repeats(vec![repeat(1, 1, true)]),
+            AppendOutcome::Repeats(vec![repeat(0, 1, false)]),
+            AppendOutcome::Committed,
+        ]
+    );
+    let log = contents(store, "once", 1, 100).await;
+    assert_eq!(log.iter().map(|m| m.seq.0).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(
+        log[5].username.as_str(),
+        "vera",
+        "nothing of a refused append was written"
+    );
+}
+
+async fn seats_come_back_with_the_claim(store: &dyn Store) {
+    assert_eq!(store.create_room(profile("seated", "seated")).await, Ok(()));
+    let room = RoomId::parse("seated").unwrap();
+    let seat = |node: &str, session, user: &str, key: Option<&str>| StoredSeat {
+        seat: Seat {
+            node: NodeId::parse(node).unwrap(),
+            session: SessionId(session),
+        },
+        user: UserName::parse(user).unwrap(),
+        key: key.map(|key| SeatKey::parse(key).unwrap()),
+    };
+    let ines = seat("node1", 1 << 61, "ines", Some("k"));
+    let otto = seat("node2", 7, ODD.split('\n').next().unwrap(), None);
+    for kept in [&ines, &otto, &seat("node2", 8, "gone", None), &otto] {
+        store.keep_seat(room.clone(), kept.clone());
+    }
+    store.drop_seat(room.clone(), seat("node2", 8, "gone", None).seat);
+    store.drop_seat(room.clone(), seat("node9", 9, "never", None).seat);
+    store.keep_seat(RoomId::parse("no-such-room").unwrap(), ines.clone());
+    assert_eq!(claim(store, "seated").await.seats, [ines.clone(), otto.clone()]);
+    assert_eq!(store.seated_rooms().await, Ok(vec![room.clone()]));
+    store.drop_seat(room.clone(), ines.seat);
+    store.drop_seat(room, otto.seat);
+    assert_eq!(claim(store, "seated").await.seats, []);
+    assert_eq!(store.seated_rooms().await, Ok(vec![]));
+    let known = store.profile(RoomId::parse("seated").unwrap()).await.unwrap();
+    assert_eq!(known, Some(profile("seated", "seated")));
+    assert_eq!(store.profile(RoomId::parse("none").unwrap()).await, Ok(None));
 }

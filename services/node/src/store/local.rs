@@ -21,7 +21,8 @@ pub use error::OpenError;
 
 use super::{Appender, CreateError, RoomPage, Store, StoreError, StoreFuture};
 use crate::telemetry::metrics::Metrics;
-use chat_engine::stored::{Append, Appended, ClaimedRoom, RoomProfile};
+use chat_engine::room::roster::Seat;
+use chat_engine::stored::{Append, Appended, ClaimedRoom, RoomProfile, StoredSeat};
 use chat_protocol::ids::{Incarnation, NodeId, RoomId, Seq};
 use chat_protocol::message_frame::Message;
 use checkpoint::Checkpointer;
@@ -189,6 +190,18 @@ impl Store for LocalStore {
         })
     }
 
+    fn keep_seat(&self, room_id: RoomId, seat: StoredSeat) {
+        drop(self.0.commands.send(Command::Do(Work::KeepSeat { room_id, seat })));
+    }
+
+    fn drop_seat(&self, room_id: RoomId, seat: Seat) {
+        drop(self.0.commands.send(Command::Do(Work::DropSeat { room_id, seat })));
+    }
+
+    fn seated_rooms(&self) -> StoreFuture<Result<Vec<RoomId>, StoreError>> {
+        self.read_with(rows::seated_rooms)
+    }
+
     fn read(
         &self,
         room_id: RoomId,
@@ -217,6 +230,10 @@ impl Store for LocalStore {
 
     fn has_room(&self, room_id: RoomId) -> StoreFuture<Result<bool, StoreError>> {
         self.read_with(move |database| rows::has_room(database, &room_id))
+    }
+
+    fn profile(&self, room_id: RoomId) -> StoreFuture<Result<Option<RoomProfile>, StoreError>> {
+        self.read_with(move |database| Ok(rows::room(database, &room_id)?.map(|row| row.profile)))
     }
 
     fn remember_location(&self, room_id: RoomId, node: NodeId) {

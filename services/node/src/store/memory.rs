@@ -1,10 +1,11 @@
 //! The store that forgets: for tests and demonstrations. It keeps every promise of the contract but durability.
 
 use super::{Appender, CreateError, RoomPage, Store, StoreError, StoreFuture};
-use chat_engine::stored::{Append, AppendOutcome, Appended, ClaimedRoom, RoomProfile};
-use chat_protocol::ids::{Epoch, Generation, Incarnation, NodeId, RoomId, Seq};
+use chat_engine::room::roster::Seat;
+use chat_engine::stored::{Append, AppendOutcome, Appended, ClaimedRoom, NewMessage, Repeat, RoomProfile, StoredSeat};
+use chat_protocol::ids::{ClientMsgId, Epoch, Generation, Incarnation, NodeId, RoomId, Seq, UserName};
 use chat_protocol::message_frame::Message;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 
@@ -27,6 +28,9 @@ struct StoredRoom {
     profile: RoomProfile,
     epoch: Epoch,
     messages: Vec<Message>,
+    /// Where sendings are that may be repeated.
+    sendings: HashMap<(UserName, ClientMsgId), Seq>,
+    seats: BTreeMap<Seat, StoredSeat>,
 }
 
 impl MemoryStore {
@@ -68,11 +72,20 @@ impl StoredRoom {
             return AppendOutcome::Refused("an append without items".into());
         };
         if first.message.seq == next {
-            self.messages
-                .extend(append.items.iter().map(|item| item.message.clone()));
+            let repeats = self.repeats(append);
+            if !repeats.is_empty() {
+                return AppendOutcome::Repeats(repeats);
+            }
+            for item in append.items.iter() {
+                if let Some(id) = &item.client_msg_id {
+                    let sending = (item.message.username.clone(), id.clone());
+                    self.sendings.insert(sending, item.message.seq);
+                }
+                self.messages.push(item.message.clone());
+            }
             return AppendOutcome::Committed;
         }
-        let known = |item: &chat_engine::stored::NewMessage| {
+        let known = |item: &NewMessage| {
             self.read_one(item.message.seq)
                 .is_some_and(|m| m.message_id == item.message.message_id)
         };
@@ -81,6 +94,21 @@ impl StoredRoom {
         } else {
             AppendOutcome::SeqMismatch(next)
         }
+    }
+
+    fn repeats(&self, append: &Append) -> Vec<Repeat> {
+        let known = |(index, item): (usize, &NewMessage)| {
+            let sending = (item.message.username.clone(), item.client_msg_id.clone()?);
+            let first = self.read_one(*self.sendings.get(&sending)?)?;
+            Some(Repeat {
+                index,
+                message_id: first.message_id.clone(),
+                seq: first.seq,
+                timestamp: first.timestamp,
+                same_content: first.content == item.message.content,
+            })
+        };
+        append.items.iter().enumerate().filter_map(known).collect()
     }
 
     fn read_one(&self, seq: Seq) -> Option<&Message> {
@@ -144,6 +172,8 @@ impl Store for MemoryStore {
             profile,
             epoch: Epoch(0),
             messages: Vec::new(),
+            sendings: HashMap::new(),
+            seats: BTreeMap::new(),
         });
         ready(Ok(()))
     }
@@ -157,6 +187,8 @@ impl Store for MemoryStore {
                 generation: Generation(1),
                 epoch,
                 head,
+                floor: Seq(1),
+                seats: room.seats.values().cloned().collect(),
             }
         });
         ready(Ok(claimed))
@@ -167,6 +199,24 @@ impl Store for MemoryStore {
             store: self.clone(),
             outcomes,
         })
+    }
+
+    fn keep_seat(&self, room_id: RoomId, seat: StoredSeat) {
+        if let Some(room) = self.lock().get_mut(&room_id) {
+            room.seats.insert(seat.seat.clone(), seat);
+        }
+    }
+
+    fn drop_seat(&self, room_id: RoomId, seat: Seat) {
+        if let Some(room) = self.lock().get_mut(&room_id) {
+            room.seats.remove(&seat);
+        }
+    }
+
+    fn seated_rooms(&self) -> StoreFuture<Result<Vec<RoomId>, StoreError>> {
+        let rooms = self.lock();
+        let seated = rooms.in_order.iter().filter(|room| !room.seats.is_empty());
+        ready(Ok(seated.map(|room| room.profile.room_id.clone()).collect()))
     }
 
     fn read(
@@ -225,6 +275,10 @@ impl Store for MemoryStore {
 
     fn has_room(&self, room_id: RoomId) -> StoreFuture<Result<bool, StoreError>> {
         ready(Ok(self.lock().get(&room_id).is_some()))
+    }
+
+    fn profile(&self, room_id: RoomId) -> StoreFuture<Result<Option<RoomProfile>, StoreError>> {
+        ready(Ok(self.lock().get(&room_id).map(|room| room.profile.clone())))
     }
 
     fn remember_location(&self, room_id: RoomId, node: NodeId) {

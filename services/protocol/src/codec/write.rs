@@ -1,6 +1,7 @@
 //! Writing frames, in wire order, into one buffer.
 
 use super::*;
+use crate::limits::{MAX_HISTORY_PAGE, MAX_INBOUND_FRAME, MAX_PIPELINE};
 
 /// Encodes `frame` as a complete WebSocket frame whose payload has at most [`MAX_OUTBOUND_FRAME`] bytes.
 ///
@@ -8,7 +9,16 @@ use super::*;
 #[must_use]
 pub fn encode(frame: &ServerFrame) -> Bytes {
     let mut out = String::with_capacity(256);
-    write_frame(&mut out, frame);
+    write_frame(&mut out, frame, None, &Extra::None);
+    debug_assert!(out.len() <= MAX_OUTBOUND_FRAME, "a frame grew beyond its bound");
+    ws_frame::text(&[out.as_bytes()])
+}
+
+/// Encodes `frame` for an extended session. As [`encode`] otherwise.
+#[must_use]
+pub fn encode_extended(frame: ExtendedFrame<'_>) -> Bytes {
+    let mut out = String::with_capacity(256);
+    write_frame(&mut out, frame.frame, frame.re, frame.extra);
     debug_assert!(out.len() <= MAX_OUTBOUND_FRAME, "a frame grew beyond its bound");
     ws_frame::text(&[out.as_bytes()])
 }
@@ -129,18 +139,30 @@ impl<'a> Object<'a> {
 /// Bytes kept free behind a cut list for the counts, the node lists and the closing brackets.
 const TAIL_ROOM: usize = 64 << 10;
 
-fn write_frame(out: &mut String, frame: &ServerFrame) {
+fn write_frame(out: &mut String, frame: &ServerFrame, re: Option<&RequestId>, extra: &Extra) {
     let mut envelope = Object::open(out);
     envelope.text("type", type_name(frame));
+    match re {
+        Some(RequestId::Text(id)) => drop(envelope.text("re", id)),
+        Some(RequestId::Number(id)) => drop(envelope.raw("re", &id.to_string())),
+        None => {}
+    }
     let mut data = Object::open(envelope.key("data"));
     write_data(&mut data, frame);
+    write_extra(&mut data, extra);
     data.close();
     envelope.close();
 }
 
 const fn type_name(frame: &ServerFrame) -> &'static str {
     match frame {
-        ServerFrame::Error(_) => "error",
+        ServerFrame::Error(_) | ServerFrame::Refused { .. } | ServerFrame::RequestRefused { .. } => "error",
+        ServerFrame::Welcome(_) => "welcome",
+        ServerFrame::Resync { .. } => "resync_required",
+        ServerFrame::History(_) => "history",
+        ServerFrame::Trouble { degraded: true, .. } => "degraded",
+        ServerFrame::Trouble { degraded: false, .. } => "recovered",
+        ServerFrame::Reconnect { .. } => "reconnect",
         ServerFrame::RoomsList { .. } => "rooms_list",
         ServerFrame::GlobalRoomsList { .. } => "global_rooms_list",
         ServerFrame::RoomCreated { .. } | ServerFrame::RoomNotCreated(_) => "room_created",
@@ -222,6 +244,128 @@ fn write_data(data: &mut Object<'_>, frame: &ServerFrame) {
             if let Some(reason) = event.left.and_then(crate::server_frame::LeaveReason::text) {
                 data.text("reason", reason);
             }
+        }
+        ServerFrame::Refused { code, message } => {
+            data.raw("success", "false")
+                .text("message", message)
+                .text("error_code", code.text());
+            if *code == ErrorCode::UnsupportedProtocol {
+                data.raw("supported", "[2]");
+            }
+        }
+        ServerFrame::RequestRefused { room_id, reject } => {
+            data.raw("success", "false")
+                .text("message", &reject.text())
+                .text("room_id", room_id)
+                .text("error_code", reject.code());
+        }
+        ServerFrame::Welcome(welcome) => write_welcome(data, welcome),
+        ServerFrame::Resync {
+            room_id,
+            generation,
+            from,
+            reason,
+        } => {
+            data.text("room_id", room_id.as_str())
+                .number("gen", generation.0)
+                .number("from_seq", from.0)
+                .text("reason", reason.text());
+        }
+        ServerFrame::History(history) => write_history(data, history),
+        ServerFrame::Trouble { room_id, degraded } => {
+            let reason = if *degraded {
+                "admin node unavailable"
+            } else {
+                "admin node is back"
+            };
+            data.text("room_id", room_id.as_str()).text("reason", reason);
+        }
+        ServerFrame::Reconnect { after_ms } => {
+            data.number("after_ms", *after_ms).text("reason", "node is restarting");
+        }
+    }
+}
+
+fn write_welcome(data: &mut Object<'_>, welcome: &Welcome) {
+    data.number("protocol", 2)
+        .text("session", &welcome.session)
+        .text("resume", &welcome.resume)
+        .raw("resumed", if welcome.resumed { "true" } else { "false" })
+        .text("node", welcome.node.as_str())
+        // Where else to connect is known to whoever runs the cluster, not to its nodes.
+        .raw("addresses", "[]");
+    let mut limits = Object::open(data.key("limits"));
+    limits
+        .number("content_chars", MAX_CONTENT_CHARS as u64)
+        .number("frame_bytes", MAX_INBOUND_FRAME as u64)
+        .number("requests", MAX_PIPELINE as u64)
+        .number("history", MAX_HISTORY_PAGE);
+    limits.close();
+    data.number("ping_seconds", welcome.ping_seconds);
+}
+
+/// The data of the messages as they stand in their frames, as many as fit.
+fn write_history(data: &mut Object<'_>, history: &History) {
+    data.text("room_id", history.room_id.as_str())
+        .number("gen", history.generation.0);
+    let all = data.list_within(
+        "messages",
+        &history.messages,
+        MAX_OUTBOUND_FRAME - TAIL_ROOM,
+        |out, frame| {
+            out.push_str(frame.data());
+        },
+    );
+    data.number("head_seq", history.head.0)
+        .raw("more", if history.more || !all { "true" } else { "false" })
+        .raw("stale", if history.stale { "true" } else { "false" });
+}
+
+fn write_extra(data: &mut Object<'_>, extra: &Extra) {
+    let truth = |value: bool| if value { "true" } else { "false" };
+    match extra {
+        Extra::None => {}
+        Extra::Joined {
+            generation,
+            first,
+            head,
+            member_version,
+            resumed,
+        } => {
+            data.number("gen", generation.0)
+                .number("first_seq", first.0)
+                .number("head_seq", head.0)
+                .number("member_version", *member_version)
+                .raw("resumed", truth(*resumed));
+        }
+        Extra::Sent {
+            client_msg_id,
+            generation,
+            duplicate,
+        } => {
+            if let Some(id) = client_msg_id {
+                data.text("client_msg_id", id.as_str());
+            }
+            data.number("gen", generation.0).raw("duplicate", truth(*duplicate));
+        }
+        Extra::SendRefused {
+            client_msg_id,
+            unknown,
+            retry_after_ms,
+        } => {
+            if let Some(id) = client_msg_id {
+                data.text("client_msg_id", id.as_str());
+            }
+            data.text("outcome", if *unknown { "unknown" } else { "definite" });
+            if let Some(after) = retry_after_ms {
+                data.number("retry_after_ms", *after);
+            }
+        }
+        Extra::Member { version } => {
+            data.number("member_version", *version);
+        }
+        Extra::Next(next) => {
+            data.text("next", next);
         }
     }
 }

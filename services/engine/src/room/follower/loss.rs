@@ -1,13 +1,15 @@
 //! Losing and finding the admin node: what is uncertain is said to be, and who stays is announced again.
 
 use super::*;
+use chat_protocol::ids::SeatKey;
+use chat_protocol::peer_item::AnnouncedSeat;
 
 impl Follower {
     pub(super) fn refuse_pending(&mut self, effects: &mut Effects) {
         for (_, pending) in std::mem::take(&mut self.pending) {
             let (to, answer) = match pending {
                 Pending::Join { origin, .. } => (origin, Answer::JoinRefused(Reject::AdminUnavailable)),
-                Pending::Send { origin, .. } => (origin, Answer::SendRefused(Reject::AdminUnavailable)),
+                Pending::Send { origin, .. } => (origin, Answer::SendUnknown),
             };
             effects.push(Effect::Answer { to, answer });
         }
@@ -19,17 +21,23 @@ impl Follower {
             let seats = self
                 .audience
                 .iter()
-                .map(|(session, user)| (session, user.clone()))
+                .map(|(session, user)| AnnouncedSeat {
+                    session,
+                    user: user.clone(),
+                    key: self.audience.key_of(session).cloned(),
+                })
                 .collect();
             self.tell(PeerBody::Seats(seats), effects);
         }
     }
 
-    /// The room is lost to everybody here: each connection is told that its own user is out.
-    pub(super) fn dismiss(&mut self, now: Now, effects: &mut Effects) {
-        self.failed_since = None;
+    /// The room is lost to the connections here whose seat `who` picks: each is told that its own user is out.
+    pub(super) fn dismiss(&mut self, now: Now, who: impl Fn(Option<&SeatKey>) -> bool, effects: &mut Effects) {
         let mut users: BTreeMap<UserName, Vec<SessionId>> = BTreeMap::new();
         for (session, user) in self.audience.iter() {
+            if !who(self.audience.key_of(session)) {
+                continue;
+            }
             users.entry(user.clone()).or_default().push(session);
         }
         let mut remaining = u32::try_from(users.len()).unwrap_or(u32::MAX);
@@ -41,6 +49,8 @@ impl Follower {
                 member_count: remaining,
                 timestamp: now.wall,
                 left: Some(LeaveReason::NodeUnreachable),
+                // The admin node counts; this is no change of its roster.
+                version: 0,
             };
             effects.push(Effect::Announce {
                 event,

@@ -3,6 +3,7 @@
 use super::*;
 use crate::testing::*;
 use chat_protocol::ids::MessageId;
+use chat_protocol::peer_item::AnnouncedSeat;
 
 struct MemberRoom(Follower);
 
@@ -19,6 +20,7 @@ impl MemberRoom {
             Input::Join {
                 origin: from("b", session, 1),
                 user: user(name),
+                terms: Terms::Classic,
             },
         );
         this.on(
@@ -39,7 +41,12 @@ impl MemberRoom {
         this
     }
 
+    /// What classic sessions see; see [`classic_view`].
     fn on(&mut self, ms: u64, input: Input) -> Effects {
+        classic_view(self.all(ms, input))
+    }
+
+    fn all(&mut self, ms: u64, input: Input) -> Effects {
         let mut effects = Vec::new();
         self.0.handle(at(ms), input, &mut effects);
         effects
@@ -48,7 +55,7 @@ impl MemberRoom {
     fn timeout(&mut self, ms: u64) -> Effects {
         let mut effects = Vec::new();
         self.0.handle_timeout(at(ms), &mut effects);
-        effects
+        classic_view(effects)
     }
 }
 
@@ -98,6 +105,10 @@ fn refused(request: u64) -> Effect {
     answer(from("b", 1, request), Answer::SendRefused(Reject::AdminUnavailable))
 }
 
+fn unknown(request: u64) -> Effect {
+    answer(from("b", 1, request), Answer::SendUnknown)
+}
+
 #[test]
 fn a_join_is_asked_of_the_admin_and_followed_by_history() {
     let mut room = MemberRoom::new();
@@ -106,13 +117,15 @@ fn a_join_is_asked_of_the_admin_and_followed_by_history() {
             0,
             Input::Join {
                 origin: from("b", 1, 5),
-                user: user("otto")
+                user: user("otto"),
+                terms: Terms::Classic
             }
         ),
         [tell(PeerBody::Join {
             request: 1,
             session: SessionId(1),
-            user: user("otto")
+            user: user("otto"),
+            key: None
         })]
     );
     let there = joined(&["ines", "otto"], 1, 3);
@@ -151,6 +164,7 @@ fn a_refused_join_leaves_nothing_behind() {
         Input::Join {
             origin: from("b", 1, 5),
             user: user("otto"),
+            terms: Terms::Classic,
         },
     );
     assert_eq!(
@@ -177,6 +191,7 @@ fn a_message_goes_to_the_admin_and_its_result_to_the_sender() {
         message_id: MessageId::parse("m-hi").unwrap(),
         seq: Seq(1),
         timestamp: at(2).wall,
+        duplicate: false,
     };
     assert_eq!(
         room.on(
@@ -274,7 +289,7 @@ fn when_the_admin_is_another_life_forwards_are_unknown_and_seats_are_announced_a
     room.on(1, say(9, "hi"));
     assert_eq!(
         room.on(2, Input::AdminReset),
-        [refused(9), tell(PeerBody::Seats(vec![(SessionId(1), user("otto"))]))]
+        [unknown(9), tell(PeerBody::Seats(vec![announced(1, "otto")]))]
     );
     // The message was committed after all, by the former life: it is shown, and the sender is not told twice.
     assert_eq!(
@@ -296,27 +311,29 @@ fn a_forward_without_an_answer_is_reported_after_ten_seconds() {
     room.on(1_000, say(9, "hi"));
     assert_eq!(room.0.next_deadline(), Some(Millis(11_000)));
     assert_eq!(room.timeout(10_999), []);
-    assert_eq!(room.timeout(11_000), [refused(9)]);
+    assert_eq!(room.timeout(11_000), [unknown(9)]);
 }
 
 #[test]
 fn while_the_admin_is_down_sends_and_joins_are_refused_and_members_stay() {
     let mut room = MemberRoom::with(1, "otto", 0);
     room.on(1, say(9, "hi"));
-    assert_eq!(room.on(2, Input::AdminFailed), [refused(9)]);
+    assert_eq!(room.on(2, Input::AdminFailed), [unknown(9)]);
     assert_eq!(room.on(3, say(10, "ho")), [refused(10)]);
     assert_eq!(
         room.on(
             4,
             Input::Join {
                 origin: from("b", 2, 1),
-                user: user("vera")
+                user: user("vera"),
+                terms: Terms::Classic
             }
         ),
         [answer(from("b", 2, 1), Answer::JoinRefused(Reject::AdminUnavailable))]
     );
     assert_eq!(room.timeout(60_001), []);
     assert_eq!(room.on(60_001, Input::AdminBack), []);
+    assert_eq!(room.0.next_deadline(), None);
     assert_eq!(room.on(60_002, say(11, "hu")), [forward(3, "hu")]);
 }
 
@@ -359,6 +376,7 @@ fn a_connection_that_closes_during_its_join_is_taken_back() {
         Input::Join {
             origin: from("b", 1, 5),
             user: user("otto"),
+            terms: Terms::Classic,
         },
     );
     assert_eq!(
@@ -412,4 +430,118 @@ fn traffic_is_asked_for_once() {
     assert!(!room.0.take_traffic());
     room.on(1, delivered(1, numbers(4..=4)));
     assert!(room.0.take_traffic());
+}
+
+/// An extended connection `session` of `name` at the end of a room with `head` messages.
+fn with_extended(session: u64, name: &str, head: u64) -> MemberRoom {
+    let mut room = MemberRoom::new();
+    room.on(
+        0,
+        Input::Join {
+            origin: from("b", session, 1),
+            user: user(name),
+            terms: extended("key", Some((1, head))),
+        },
+    );
+    room.on(
+        0,
+        Input::Answered {
+            request: 1,
+            answer: Answer::Joined(joined(&[name], 1, head)),
+        },
+    );
+    room
+}
+
+#[test]
+fn an_extended_connection_is_told_of_trouble_and_stays_for_as_long_as_it_lasts() {
+    let mut room = with_extended(1, "otto", 3);
+    let trouble = |degraded| [Effect::Trouble { degraded }];
+    assert_eq!(room.all(2, Input::AdminFailed), trouble(true));
+    assert_eq!(room.all(3, Input::AdminFailed), [], "once");
+    assert_eq!(
+        room.timeout(60_002),
+        [],
+        "only classic connections are out after a minute"
+    );
+    assert_eq!(room.all(70_000, Input::AdminBack), trouble(false));
+    assert_eq!(room.all(70_001, Input::AdminBack), []);
+}
+
+#[test]
+fn a_seat_is_announced_with_its_key_and_given_up_when_it_went_elsewhere() {
+    let mut room = with_extended(1, "otto", 3);
+    let seat = AnnouncedSeat {
+        key: Some(key("key")),
+        ..announced(1, "otto")
+    };
+    assert_eq!(room.all(2, Input::AdminReset), [tell(PeerBody::Seats(vec![seat]))]);
+    assert_eq!(
+        room.all(3, Input::Unseated(SessionId(1))),
+        [unsubscribe(1), Effect::Replaced { session: SessionId(1) }, Effect::Idle]
+    );
+    assert_eq!(
+        room.all(4, Input::Unseated(SessionId(1))),
+        [Effect::Idle],
+        "it is gone already"
+    );
+}
+
+#[test]
+fn a_connection_that_is_ahead_of_this_node_gets_nothing_twice() {
+    // Another connection of this node stands at 3; the newcomer got 5 elsewhere.
+    let mut room = MemberRoom::with(1, "otto", 3);
+    room.on(
+        1,
+        Input::Join {
+            origin: from("b", 2, 5),
+            user: user("vera"),
+            terms: extended("key", Some((1, 5))),
+        },
+    );
+    let there = joined(&["otto", "vera"], 1, 6);
+    let effects = room.all(
+        2,
+        Input::Answered {
+            request: 2,
+            answer: Answer::Joined(there.clone()),
+        },
+    );
+    let first = Joined { first: Seq(6), ..there };
+    assert_eq!(
+        effects,
+        [
+            read_from(4),
+            answer(from("b", 2, 5), Answer::Joined(first)),
+            subscribe_from(2, 6),
+            go_live(2)
+        ],
+        "live, but from 6 on only"
+    );
+}
+
+#[test]
+fn a_confirmation_waits_for_its_message_while_a_hole_is_read() {
+    let mut room = MemberRoom::with(1, "otto", 3);
+    room.on(1, say(9, "hi"));
+    assert_eq!(
+        room.on(2, delivered(1, vec![frame(5, "otto", "hi", 2)])),
+        [read_from(4)]
+    );
+    let confirmation = Answer::Sent {
+        message_id: message_id("hi"),
+        seq: Seq(5),
+        timestamp: at(2).wall,
+        duplicate: false,
+    };
+    let input = Input::Answered {
+        request: 2,
+        answer: confirmation.clone(),
+    };
+    assert_eq!(room.on(3, input), [], "5 was not shown yet");
+    let range = vec![frame(4, "ines", "t4", 4), frame(5, "otto", "hi", 2)];
+    assert_eq!(
+        room.on(4, Input::RangeRead(Ok(range.clone()))),
+        [Effect::Deliver(range), answer(from("b", 1, 9), confirmation)]
+    );
 }

@@ -3,7 +3,6 @@
 use crate::effect::{Answer, Effect};
 use crate::room::{Input, RoomLimits};
 use crate::testing::*;
-use chat_protocol::ids::SessionId;
 use chat_protocol::reject::Reject;
 use chat_protocol::server_frame::LeaveReason::{Disconnected, Inactivity, NodeUnreachable};
 
@@ -190,7 +189,7 @@ fn a_lost_node_that_announces_its_seats_in_time_loses_nobody() {
     room.on(20_000, Input::NodeLost(node("b")));
     let seats = Input::Seats {
         node: node("b"),
-        seats: vec![(SessionId(1), user("otto"))],
+        seats: vec![announced(1, "otto")],
     };
     assert_eq!(
         room.on(29_000, seats),
@@ -235,7 +234,7 @@ fn announced_seats_replace_what_was_known_of_the_node() {
         .with_remote("b", 1, "otto");
     let seats = Input::Seats {
         node: node("b"),
-        seats: vec![(SessionId(7), user("vera"))],
+        seats: vec![announced(7, "vera")],
     };
     assert_eq!(
         room.on(1, seats),
@@ -254,7 +253,7 @@ fn a_restarted_admin_node_hears_of_seats_it_never_knew() {
         0,
         Input::Seats {
             node: node("b"),
-            seats: vec![(SessionId(1), user("otto"))],
+            seats: vec![announced(1, "otto")],
         },
     );
     assert_eq!(

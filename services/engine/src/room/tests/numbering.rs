@@ -1,7 +1,8 @@
 //! Messages: numbered once, shown when committed, acknowledged after they were shown.
 
 use crate::effect::{Answer, Effect};
-use crate::stored::AppendOutcome::{Committed, Duplicate, Refused};
+use crate::stored::AppendOutcome::{Committed, Duplicate, Refused, Repeats};
+use crate::stored::Repeat;
 use crate::testing::*;
 use chat_protocol::ids::{Seq, SessionId};
 use chat_protocol::reject::Reject;
@@ -85,8 +86,94 @@ fn a_repeat_of_a_committed_sending_gets_the_same_place_and_is_not_shown_again() 
     room.on(2, appended(1, Committed));
     assert_eq!(
         room.on(3, say_as(from("b", 9, 3), "otto", "hi", "id-1")),
-        [sent(from("b", 9, 3), 1, "hi", 1)]
+        [sent_before(from("b", 9, 3), 1, "hi", 1)]
     );
+}
+
+#[test]
+fn an_id_that_was_used_for_another_content_is_refused() {
+    let mut room = AdminRoom::with_head(0).with_remote("b", 9, "otto");
+    let conflict = |request| [answer(from("b", 9, request), Answer::SendRefused(Reject::IdConflict))];
+    room.on(1, say_as(from("b", 9, 2), "otto", "hi", "id-1"));
+    assert_eq!(
+        room.on(2, say_as(from("b", 9, 3), "otto", "ho", "id-1")),
+        conflict(3),
+        "in flight"
+    );
+    room.on(2, say_as(from("b", 9, 4), "otto", "hu", "id-2"));
+    assert_eq!(
+        room.on(2, say_as(from("b", 9, 5), "otto", "ho", "id-2")),
+        conflict(5),
+        "waiting"
+    );
+    room.on(3, appended(1, Committed));
+    assert_eq!(
+        room.on(4, say_as(from("b", 9, 6), "otto", "ho", "id-1")),
+        conflict(6),
+        "committed"
+    );
+}
+
+#[test]
+fn what_the_store_knows_from_before_is_answered_and_the_rest_is_written_without_it() {
+    let mut room = AdminRoom::with_head(7).with_remote("b", 9, "otto");
+    room.on(1, say_as(from("b", 9, 2), "otto", "first", "id-0"));
+    for (request, text, id) in [(3, "old", "id-1"), (4, "new", "id-2"), (5, "other", "id-3")] {
+        room.on(1, say_as(from("b", 9, request), "otto", text, id));
+    }
+    room.on(2, appended(1, Committed));
+    // The memory of this room is young: only the store knows id-1, and id-3 said something else then.
+    let repeat = |index, text: &str, seq, same_content| Repeat {
+        index,
+        message_id: message_id(text),
+        seq: Seq(seq),
+        timestamp: at(0).wall,
+        same_content,
+    };
+    let effects = room.on(
+        3,
+        appended(2, Repeats(vec![repeat(0, "old", 4, true), repeat(2, "odd", 5, false)])),
+    );
+    let [Effect::Append(again), rest @ ..] = &effects[..] else {
+        panic!("the rest is written again: {effects:?}");
+    };
+    assert_eq!((again.token, again.items.len()), (3, 1));
+    assert_eq!(again.items[0].message, message(9, "otto", "new", 1));
+    assert_eq!(
+        rest,
+        [
+            sent_before(from("b", 9, 3), 4, "old", 0),
+            answer(from("b", 9, 5), Answer::SendRefused(Reject::IdConflict)),
+        ]
+    );
+    assert_eq!(
+        room.on(4, appended(3, Committed)),
+        [
+            relay(&["b"], 1, vec![frame(9, "otto", "new", 1)]),
+            Effect::Deliver(vec![frame(9, "otto", "new", 1)]),
+            sent(from("b", 9, 4), 9, "new", 1),
+        ]
+    );
+}
+
+#[test]
+fn a_batch_of_nothing_but_repeats_makes_way_for_the_next() {
+    let mut room = AdminRoom::with_head(7).with_remote("b", 9, "otto");
+    room.on(1, say_as(from("b", 9, 2), "otto", "old", "id-1"));
+    room.on(1, say_as(from("b", 9, 3), "otto", "new", "id-2"));
+    let repeat = Repeat {
+        index: 0,
+        message_id: message_id("old"),
+        seq: Seq(4),
+        timestamp: at(0).wall,
+        same_content: true,
+    };
+    let effects = room.on(2, appended(1, Repeats(vec![repeat])));
+    let [Effect::Append(next), answered] = &effects[..] else {
+        panic!("the next batch begins: {effects:?}");
+    };
+    assert_eq!(next.items[0].message, message(8, "otto", "new", 1));
+    assert_eq!(*answered, sent_before(from("b", 9, 2), 4, "old", 0));
 }
 
 #[test]

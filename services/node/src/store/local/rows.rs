@@ -1,8 +1,11 @@
 //! Statements: what is read from and written to the tables. Each is one short transaction.
 
 use super::error::OpenError;
-use chat_engine::stored::{NewMessage, RoomProfile};
-use chat_protocol::ids::{Epoch, Generation, Incarnation, MessageId, NodeId, RoomId, RoomName, Seq, UserName};
+use chat_engine::room::roster::Seat;
+use chat_engine::stored::{NewMessage, Repeat, RoomProfile, StoredSeat};
+use chat_protocol::ids::{
+    Epoch, Generation, Incarnation, MessageId, NodeId, RoomId, RoomName, SeatKey, Seq, SessionId, UserName,
+};
 use chat_protocol::message_frame::Message;
 use chat_protocol::timestamp::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params, types::Type};
@@ -187,6 +190,91 @@ pub(super) fn insert_message(database: &Connection, key: i64, item: &NewMessage)
     ];
     insert.execute(values)?;
     Ok(())
+}
+
+/// The number of the first message that is kept.
+pub(super) fn floor(database: &Connection, key: i64) -> rusqlite::Result<Seq> {
+    database
+        .prepare_cached("SELECT seq FROM messages WHERE room = ?1 ORDER BY seq LIMIT 1")?
+        .query_row([key], |row| unsigned(row, 0))
+        .optional()
+        .map(|seq| Seq(seq.unwrap_or(1)))
+}
+
+/// The items that their sender has sent to the room before. It reads the leaf of the index that the insertion needs.
+pub(super) fn repeats(database: &Connection, key: i64, items: &[NewMessage]) -> rusqlite::Result<Vec<Repeat>> {
+    let mut found = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let Some(id) = &item.client_msg_id else { continue };
+        let first = database
+            .prepare_cached(
+                "SELECT message_id, seq, timestamp, content = ?4 FROM messages
+                 WHERE room = ?1 AND sender = ?2 AND client_msg_id = ?3",
+            )?
+            .query_row(
+                params![key, item.message.username.as_str(), id.as_str(), &*item.message.content],
+                |row| {
+                    Ok(Repeat {
+                        index,
+                        message_id: parsed(row, 0, MessageId::parse)?,
+                        seq: Seq(unsigned(row, 1)?),
+                        timestamp: Timestamp(row.get(2)?),
+                        same_content: row.get(3)?,
+                    })
+                },
+            )
+            .optional()?;
+        found.extend(first);
+    }
+    Ok(found)
+}
+
+pub(super) fn keep_seat(database: &Connection, key: i64, kept: &StoredSeat) -> rusqlite::Result<()> {
+    database
+        .prepare_cached(
+            "INSERT INTO seats (room, node, session, user, resume_key) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (room, node, session) DO UPDATE SET user = ?4, resume_key = ?5",
+        )?
+        .execute(params![
+            key,
+            kept.seat.node.as_str(),
+            number(kept.seat.session.0),
+            kept.user.as_str(),
+            kept.key.as_ref().map(SeatKey::as_str),
+        ])?;
+    Ok(())
+}
+
+pub(super) fn drop_seat(database: &Connection, key: i64, seat: &Seat) -> rusqlite::Result<()> {
+    database
+        .prepare_cached("DELETE FROM seats WHERE room = ?1 AND node = ?2 AND session = ?3")?
+        .execute(params![key, seat.node.as_str(), number(seat.session.0)])?;
+    Ok(())
+}
+
+pub(super) fn seats(database: &Connection, key: i64) -> rusqlite::Result<Vec<StoredSeat>> {
+    database
+        .prepare_cached("SELECT node, session, user, resume_key FROM seats WHERE room = ?1")?
+        .query_map([key], |row| {
+            let resume_key: Option<String> = row.get(3)?;
+            let resume_key = resume_key.map(|text| SeatKey::parse(&text).map_err(|why| invalid(3, why)));
+            Ok(StoredSeat {
+                seat: Seat {
+                    node: parsed(row, 0, NodeId::parse)?,
+                    session: SessionId(unsigned(row, 1)?),
+                },
+                user: parsed(row, 2, UserName::parse)?,
+                key: resume_key.transpose()?,
+            })
+        })?
+        .collect()
+}
+
+pub(super) fn seated_rooms(database: &Connection) -> rusqlite::Result<Vec<RoomId>> {
+    database
+        .prepare_cached("SELECT room_id FROM rooms WHERE key IN (SELECT DISTINCT room FROM seats) ORDER BY key")?
+        .query_map([], |row| parsed(row, 0, RoomId::parse))?
+        .collect()
 }
 
 /// True if this very message stands at its place.

@@ -5,7 +5,8 @@ use super::directory::Directory;
 use super::{LocalLimits, rows};
 use crate::store::{CreateError, StoreError};
 use crate::telemetry::metrics::Metrics;
-use chat_engine::stored::{Append, AppendOutcome, Appended, ClaimedRoom, RoomProfile};
+use chat_engine::room::roster::Seat;
+use chat_engine::stored::{Append, AppendOutcome, Appended, ClaimedRoom, RoomProfile, StoredSeat};
 use chat_protocol::ids::{Epoch, NodeId, RoomId, Seq};
 use rusqlite::{Connection, ErrorCode};
 use std::collections::HashMap;
@@ -39,10 +40,18 @@ pub(super) enum Work {
         room_id: RoomId,
         answer: Answer<Result<Option<ClaimedRoom>, StoreError>>,
     },
-    /// Nobody waits for this.
+    // Nobody waits for these.
     Location {
         room_id: RoomId,
         node: NodeId,
+    },
+    KeepSeat {
+        room_id: RoomId,
+        seat: StoredSeat,
+    },
+    DropSeat {
+        room_id: RoomId,
+        seat: Seat,
     },
 }
 
@@ -230,15 +239,27 @@ impl Writer {
                 let (result, status) = claimed.map_or_else(|why| (None, Err(why)), |result| (result, Ok(())));
                 (Reply::Claimed { result, answer }, status)
             }
-            Work::Location { room_id, node } => {
+            note => {
                 *rows += 1;
-                let status = if go {
-                    rows::remember_location(&self.database, &room_id, &node)
-                } else {
-                    Ok(())
-                };
+                let status = if go { self.note(note) } else { Ok(()) };
                 (Reply::Nobody, status)
             }
+        }
+    }
+
+    /// What nobody waits for.
+    fn note(&mut self, work: Work) -> rusqlite::Result<()> {
+        match work {
+            Work::Location { room_id, node } => rows::remember_location(&self.database, &room_id, &node),
+            Work::KeepSeat { room_id, seat } => match self.warm_room(&room_id)? {
+                Some(warm) => rows::keep_seat(&self.database, warm.key, &seat),
+                None => Ok(()),
+            },
+            Work::DropSeat { room_id, seat } => match self.warm_room(&room_id)? {
+                Some(warm) => rows::drop_seat(&self.database, warm.key, &seat),
+                None => Ok(()),
+            },
+            Work::Append { .. } | Work::Create { .. } | Work::Claim { .. } => Ok(()),
         }
     }
 
@@ -280,6 +301,8 @@ impl Writer {
             generation: row.generation,
             epoch,
             head,
+            floor: rows::floor(&self.database, row.key)?,
+            seats: rows::seats(&self.database, row.key)?,
         }))
     }
 
@@ -300,6 +323,10 @@ impl Writer {
                 }
             }
             return Ok(Some(AppendOutcome::Duplicate));
+        }
+        let repeats = rows::repeats(&self.database, warm.key, &append.items)?;
+        if !repeats.is_empty() {
+            return Ok(Some(AppendOutcome::Repeats(repeats)));
         }
         let mut head = warm.head;
         for item in append.items.iter() {
