@@ -9,6 +9,8 @@ mod bad_input;
 mod classic;
 #[path = "suite/cluster.rs"]
 mod cluster;
+#[path = "suite/extended.rs"]
+mod extended;
 #[path = "suite/odd_peers.rs"]
 mod odd_peers;
 #[path = "suite/peer_port.rs"]

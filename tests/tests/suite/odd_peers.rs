@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 /// What a strange peer does with a call.
 #[derive(Clone)]
-enum Habit {
+pub(crate) enum Habit {
     /// Takes it and says nothing.
     Silent,
     /// Answers with these bytes.
@@ -29,7 +29,7 @@ enum Habit {
 }
 
 /// Starts a peer on a free port. It lives as long as the runtime of the test.
-async fn peer(habit: Habit) -> SocketAddr {
+pub(crate) async fn peer(habit: Habit) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {

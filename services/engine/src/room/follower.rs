@@ -123,6 +123,8 @@ enum Pending {
         origin: Origin,
         user: UserName,
         terms: Terms,
+        /// It asked to leave meanwhile.
+        left: bool,
     },
     Send {
         origin: Origin,
@@ -364,6 +366,7 @@ impl Follower {
             origin,
             user: user.clone(),
             terms,
+            left: false,
         });
         let join = PeerBody::Join {
             request,
@@ -374,9 +377,23 @@ impl Follower {
         self.tell(join, effects);
     }
 
+    /// Whether a connection whose join is under way has asked to leave, if there is such a join.
+    fn joining(&mut self, of: SessionId, name: &UserName) -> Option<&mut bool> {
+        self.pending.values_mut().find_map(|pending| match pending {
+            Pending::Join { origin, user, left, .. } if origin.session == of && user == name && !*left => Some(left),
+            _ => None,
+        })
+    }
+
     fn on_leave(&mut self, origin: Origin, user: &UserName, effects: &mut Effects) {
         let session = origin.session;
-        if self.audience.user_of(session) == Some(user) {
+        let joining = self.joining(session, user);
+        let waiting = joining.is_some();
+        if let Some(left) = joining {
+            // The answer to the join is on its way; it will find that nobody wants it.
+            *left = true;
+        }
+        if waiting || self.audience.user_of(session) == Some(user) {
             self.audience.leave(session, effects);
             self.tell(
                 PeerBody::Leave {
@@ -428,7 +445,9 @@ impl Follower {
         client_msg_id: ClientMsgId,
         effects: &mut Effects,
     ) {
-        let refusal = if self.audience.user_of(origin.session) != Some(&user) {
+        let is_in = self.audience.user_of(origin.session) == Some(&user);
+        // What follows a join on the link is judged by the admin node.
+        let refusal = if !is_in && self.joining(origin.session, &user).is_none() {
             Some(Reject::NotMember)
         } else if self.failed_since.is_some() {
             Some(Reject::AdminUnavailable)
@@ -465,7 +484,15 @@ impl Follower {
 
     fn on_answered(&mut self, now: Now, request: u64, answer: Answer, effects: &mut Effects) {
         match (self.pending.remove(&request), answer) {
-            (Some(Pending::Join { origin, user, terms }), Answer::Joined(mut joined)) => {
+            (
+                Some(Pending::Join {
+                    origin,
+                    user,
+                    terms,
+                    left,
+                }),
+                Answer::Joined(mut joined),
+            ) => {
                 self.on_joined(&joined, effects);
                 let session = origin.session;
                 let offer = self.offer(&joined);
@@ -476,6 +503,9 @@ impl Follower {
                     answer: Answer::Joined(joined),
                 });
                 self.audience.join(session, user, &terms, start, offer, effects);
+                if left {
+                    self.audience.leave(session, effects);
+                }
             }
             (
                 Some(Pending::Send { origin, .. }),

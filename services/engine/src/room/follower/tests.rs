@@ -545,3 +545,38 @@ fn a_confirmation_waits_for_its_message_while_a_hole_is_read() {
         [Effect::Deliver(range), answer(from("b", 1, 9), confirmation)]
     );
 }
+
+#[test]
+fn what_follows_a_join_is_sent_behind_it_and_a_leave_undoes_it() {
+    let mut room = MemberRoom::new();
+    let join = Input::Join {
+        origin: from("b", 1, 5),
+        user: user("otto"),
+        terms: extended("key", None),
+    };
+    room.on(0, join);
+    assert_eq!(room.on(1, say(6, "hi")), [forward(2, "hi")]);
+    let leave = Input::Leave {
+        origin: from("b", 1, 7),
+        user: user("otto"),
+    };
+    let left = PeerBody::Leave {
+        session: SessionId(1),
+        user: user("otto"),
+        closed: false,
+    };
+    assert_eq!(room.on(2, leave), [tell(left), answer(from("b", 1, 7), Answer::Left)]);
+    assert_eq!(
+        room.on(3, say(8, "ho")),
+        [answer(from("b", 1, 8), Answer::SendRefused(Reject::NotMember))],
+        "it has left"
+    );
+    let effects = room.on(
+        4,
+        Input::Answered {
+            request: 1,
+            answer: Answer::Joined(joined(&["otto"], 1, 0)),
+        },
+    );
+    assert_eq!(effects[1..], [subscribe_from(1, 1), go_live(1), unsubscribe(1)]);
+}
