@@ -1,5 +1,6 @@
 //! Whole nodes for tests: started in this process on free ports, talked to over real sockets.
 
+pub mod chaos;
 pub mod extended;
 pub mod proxy;
 

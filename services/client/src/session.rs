@@ -45,6 +45,16 @@ pub enum SessionEvent {
         /// Why.
         reason: String,
     },
+    /// The node sent a message that this session has, or left some out. The application is spared both: what is known is
+    /// not given out again, and for what is missing the session comes back. A node that keeps its promises does neither.
+    Irregular {
+        /// Which room.
+        room_id: String,
+        /// The number that was due.
+        due: u64,
+        /// The number that came.
+        came: u64,
+    },
     /// A send is done.
     Sent {
         /// As given to [`Session::send`].
@@ -324,8 +334,15 @@ impl Session {
         if message.seq == position.seq + 1 {
             position.seq = message.seq;
             out.push(Output::Event(SessionEvent::Message(message)));
-        } else if message.seq > position.seq {
-            // A node never skips a number; whatever happened, the log has what is missing.
+            return;
+        }
+        out.push(Output::Event(SessionEvent::Irregular {
+            room_id: message.room_id.to_string(),
+            due: position.seq + 1,
+            came: message.seq,
+        }));
+        if message.seq > position.seq {
+            // Whatever happened, the log has what is missing.
             out.push(Output::Reconnect);
         }
     }

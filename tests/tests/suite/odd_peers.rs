@@ -4,7 +4,7 @@ use chat_client::request;
 use chat_protocol::ids::NodeId;
 use chat_protocol::limits::MAX_REQUEST_BODY;
 use chat_protocol::peer_xml::{self, XmlLimits};
-use chat_tests::proxy::Proxy;
+use chat_tests::proxy::{Proxy, Wire};
 use chat_tests::{Client, PATIENCE, TestCluster, TestNode};
 use dxr::Value;
 use std::collections::BTreeMap;
@@ -199,12 +199,12 @@ async fn what_a_link_gave_up_is_read_from_the_log() {
     let (mut ines, mut otto, room) = two_in_a_room(&cluster).await;
     assert_eq!(ines.send(&room, "ines", "before").await, 1);
     assert_eq!(otto.next().await["data"]["sequence_number"], 1);
-    wires.lock().unwrap()[0].cut();
+    wires.lock().unwrap()[0].set(Wire::Silent);
     let long = "x".repeat(2_000);
     for n in 2..=120 {
         assert_eq!(ines.send(&room, "ines", &format!("{n} {long}")).await, n);
     }
-    wires.lock().unwrap()[0].mend();
+    wires.lock().unwrap()[0].set(Wire::Open);
     for n in 2..=120 {
         let frame = otto.next().await;
         assert_eq!(frame["data"]["sequence_number"], n, "{frame}");

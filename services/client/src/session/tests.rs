@@ -122,10 +122,17 @@ fn a_node_that_does_not_speak_the_dialect_is_given_up() {
 fn each_message_is_given_out_once_and_a_hole_makes_the_session_come_back() {
     let mut session = in_the_room();
     assert_eq!(seqs(&session.message(5)), [5]);
-    assert_eq!(session.message(5), [], "again");
-    assert_eq!(session.message(3), [], "from before");
+    let irregular = |due, came| {
+        Output::Event(SessionEvent::Irregular {
+            room_id: "r".into(),
+            due,
+            came,
+        })
+    };
+    assert_eq!(session.message(5), [irregular(6, 5)], "again");
+    assert_eq!(session.message(3), [irregular(6, 3)], "from before");
     assert_eq!(seqs(&session.message(6)), [6]);
-    assert_eq!(session.message(8), [Output::Reconnect]);
+    assert_eq!(session.message(8), [irregular(7, 8), Output::Reconnect]);
 }
 
 #[test]

@@ -1,0 +1,145 @@
+//! The kill test: three real processes under load, one random fault after the other, and a check of everything that was
+//! promised after each of them.
+//!
+//! A round: the load runs, a fault happens and ends, every room must take sends of everybody again within
+//! [`RECOVERY`], then the load pauses, what was acknowledged and what was shown is compared with what the rooms hold.
+
+pub mod fault;
+pub mod history;
+pub mod members;
+pub mod nodes;
+
+use crate::chaos::fault::{Fault, Random};
+use crate::chaos::history::{Room, Violation};
+use crate::chaos::members::Crowd;
+use crate::chaos::nodes::Nodes;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+
+/// Longest time from the end of a fault until every sender got a message into every room.
+pub const RECOVERY: Duration = Duration::from_secs(10);
+/// How long the load runs before a fault.
+const CALM: Duration = Duration::from_millis(700);
+/// Longest time until what is under way is done when the load pauses.
+const SETTLE: Duration = Duration::from_secs(20);
+/// Most memory of a node after a round.
+const MEMORY: u64 = 256 << 20;
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The server.
+    pub program: PathBuf,
+    /// How many faults.
+    pub rounds: u32,
+    /// The same seed plans the same faults.
+    pub seed: u64,
+    /// A directory on a small file system, which is filled to make the disk of the third node full.
+    pub small_disk: Option<PathBuf>,
+    /// Stop at the first violation.
+    pub first_only: bool,
+}
+
+/// What came out.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Promises that were broken.
+    pub violations: Vec<String>,
+    /// Messages that were acknowledged.
+    pub acknowledged: u64,
+    /// Messages that were shown to members.
+    pub delivered: u64,
+    /// The longest time without an acknowledgement in any room, per round.
+    pub pauses: Vec<Duration>,
+    /// Where logs and data of the nodes are, if a promise was broken.
+    pub kept: Option<PathBuf>,
+}
+
+/// Runs the plan. `say` gets one line per round.
+///
+/// # Errors
+/// The cluster could not be started, or not be asked.
+pub async fn run(plan: &Plan, mut say: impl FnMut(String)) -> Result<Outcome, String> {
+    let mut nodes = Nodes::start(&plan.program, plan.small_disk.as_deref()).await?;
+    let mut rooms = Vec::new();
+    for n in 0..nodes.len() {
+        rooms.push(members::create_room(&nodes.url(n), &format!("room {n}")).await?);
+    }
+    let crowd = Crowd::start(&nodes.urls(), &rooms);
+    let mut outcome = Outcome::default();
+    let mut random = Random::new(plan.seed);
+    let mut log: Vec<Room> = rooms.iter().map(|id| Room::new(id)).collect();
+    crowd
+        .everybody_sends(RECOVERY.saturating_mul(3))
+        .await
+        .map_err(|why| format!("at the start: {why}"))?;
+    for round in 1..=plan.rounds {
+        let fault = Fault::random(&mut random, nodes.len(), plan.small_disk.is_some());
+        crowd.resume();
+        crowd.begin_pauses();
+        sleep(CALM).await;
+        let began = Instant::now();
+        fault.happen(&mut nodes).await?;
+        let lasted = began.elapsed();
+        let ended = Instant::now();
+        let mut broken: Vec<String> = Vec::new();
+        if let Err(why) = crowd.everybody_sends(RECOVERY).await {
+            broken.push(format!(
+                "not everybody could send within {RECOVERY:?} after the fault: {why}"
+            ));
+            // Later is better than never: the check goes on with what is there.
+            drop(crowd.everybody_sends(SETTLE).await);
+        }
+        let recovered = ended.elapsed();
+        let pause = crowd.longest_pause();
+        crowd.pause();
+        if timeout(SETTLE, crowd.settled()).await.is_err() {
+            broken.push(format!(
+                "sends are not done {SETTLE:?} after the load paused: {}",
+                crowd.open()
+            ));
+        }
+        for (n, room) in rooms.iter().enumerate() {
+            let fresh = members::read_log(&nodes.urls(), room, log[n].head()).await?;
+            log[n].extend(fresh);
+            if timeout(SETTLE, crowd.caught_up(n, log[n].head())).await.is_err() {
+                broken.push(format!(
+                    "not all members of room {n} have all of it {SETTLE:?} after the load paused"
+                ));
+            }
+            let found = crowd.check(n, &mut log[n]);
+            broken.extend(
+                found
+                    .into_iter()
+                    .map(|violation: Violation| format!("room {n}: {violation}")),
+            );
+        }
+        for n in 0..nodes.len() {
+            let memory = nodes.memory(n);
+            if memory > MEMORY {
+                broken.push(format!("node {} uses {} MiB", n + 1, memory >> 20));
+            }
+        }
+        outcome.pauses.push(pause);
+        say(format!(
+            "round {round}: {fault} ({:.1} s), everybody sends {:.2} s later, longest write pause of a room {:.2} s, {} messages{}",
+            lasted.as_secs_f64(),
+            recovered.as_secs_f64(),
+            pause.as_secs_f64(),
+            log.iter().map(Room::head).sum::<u64>(),
+            if broken.is_empty() { "" } else { ": PROMISES BROKEN" },
+        ));
+        outcome
+            .violations
+            .extend(broken.into_iter().map(|what| format!("round {round}, {fault}: {what}")));
+        if plan.first_only && !outcome.violations.is_empty() {
+            break;
+        }
+    }
+    (outcome.acknowledged, outcome.delivered) = crowd.totals();
+    if !outcome.violations.is_empty() {
+        outcome.kept = nodes.keep_logs();
+    }
+    Ok(outcome)
+}
