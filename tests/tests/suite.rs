@@ -15,5 +15,7 @@ mod extended;
 mod odd_peers;
 #[path = "suite/peer_port.rs"]
 mod peer_port;
+#[path = "suite/protocol_page.rs"]
+mod protocol_page;
 #[path = "suite/sessions.rs"]
 mod sessions;
