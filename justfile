@@ -34,6 +34,11 @@ bench *args:
     cargo build --release --workspace --locked
     bash tests/bench.sh {{args}}
 
+# The kill test: three processes, random faults; see --help for more.
+chaos *args='--rounds 50':
+    cargo build --release --workspace --locked
+    "${CARGO_TARGET_DIR:-target}/release/chat-chaos" --program "${CARGO_TARGET_DIR:-target}/release/chat-node" {{args}}
+
 # Licences, advisories and sources of all dependencies (needs cargo-deny).
 deny:
     cargo deny check
