@@ -39,6 +39,10 @@ chaos *args='--rounds 50':
     cargo build --release --workspace --locked
     "${CARGO_TARGET_DIR:-target}/release/chat-chaos" --program "${CARGO_TARGET_DIR:-target}/release/chat-node" {{args}}
 
+# Does the kill test find each of six deliberate bugs?
+prove-checker *args:
+    bash tests/prove-checker.sh {{args}}
+
 # Licences, advisories and sources of all dependencies (needs cargo-deny).
 deny:
     cargo deny check

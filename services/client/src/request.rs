@@ -22,6 +22,13 @@ pub fn create_room(room_name: &str, creator_id: &str, description: Option<&str>)
     object("create_room", &fields)
 }
 
+/// Speak the extended dialect from here on.
+#[must_use]
+pub fn hello(user: &str) -> String {
+    let name = object("hello", &[("user", user)]);
+    name.replacen(r#""data":{"#, r#""data":{"protocol":2,"#, 1)
+}
+
 /// Become a member.
 #[must_use]
 pub fn join_room(room_id: &str, username: &str) -> String {
@@ -98,6 +105,8 @@ mod tests {
             send_message("r", "u", "a\nb"),
             r#"{"type":"send_message","data":{"room_id":"r","username":"u","content":"a\nb"}}"#
         );
+        let hello = chat_protocol::codec::hello(&hello("i\"nes"));
+        assert_eq!(hello.unwrap().unwrap().user.as_str(), "i\"nes");
         assert!(chat_protocol::codec::parse(&list_rooms()).is_ok());
         assert!(chat_protocol::codec::parse(&discover_rooms()).is_ok());
     }

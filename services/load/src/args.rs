@@ -1,7 +1,7 @@
 //! The command line, as written.
 
 use crate::floor::Fault;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Puts load on a chat server and checks what it promises. Exit status: 0 all promises kept, 1 a promise broken, 2 the
 /// run itself failed.
@@ -24,6 +24,15 @@ pub enum Command {
     Floor(FloorArgs),
 }
 
+/// What clients and servers speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Dialect {
+    /// As every server of this protocol does.
+    Classic,
+    /// From `hello` on.
+    Extended,
+}
+
 /// Arguments of `run`.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
@@ -42,6 +51,9 @@ pub struct RunArgs {
     /// Members of each room that send.
     #[arg(long, default_value_t = 1)]
     pub senders: usize,
+    /// How members speak. In the extended dialect every message has an id by which a repeat would be recognised.
+    #[arg(long, value_enum, default_value_t = Dialect::Classic)]
+    pub dialect: Dialect,
     /// Messages per second in total. Each has its intended time, whatever the server does, and latency counts from it.
     #[arg(long, default_value_t = 100.0, conflicts_with = "closed")]
     pub rate: f64,

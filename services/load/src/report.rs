@@ -235,6 +235,7 @@ mod tests {
 
     fn scenario() -> Scenario {
         Scenario {
+            dialect: crate::args::Dialect::Classic,
             targets: vec!["ws://a".into()],
             create_on: crate::scenario::CreateOn::Each,
             rooms: 1,

@@ -1,6 +1,6 @@
 //! What to do, as meant: checked once, without options that mean "default".
 
-use crate::args::RunArgs;
+use crate::args::{Dialect, RunArgs};
 use crate::stamp;
 use chat_protocol::limits::MAX_CONTENT_CHARS;
 use std::time::Duration;
@@ -36,6 +36,8 @@ pub struct Scenario {
     pub members: usize,
     /// Senders of each room, at least 1.
     pub senders: usize,
+    /// How members speak.
+    pub dialect: Dialect,
     /// When messages are sent.
     pub pace: Pace,
     /// What is measured.
@@ -95,6 +97,7 @@ impl Scenario {
             rooms: args.rooms,
             members: args.members,
             senders: args.senders,
+            dialect: args.dialect,
             pace: if args.closed {
                 Pace::Closed
             } else {

@@ -5,6 +5,7 @@
 //! them together, [`lifecycle`] takes them down.
 
 pub mod app;
+pub mod bugs;
 pub mod config;
 pub mod dev;
 pub mod http;

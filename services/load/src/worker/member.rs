@@ -1,16 +1,19 @@
 //! One member: one connection, one task, one loop that sends what is due and takes what comes.
 
 use super::Shared;
+use crate::args::Dialect;
 use crate::check::RoomCheck;
 use crate::scenario::Pace;
 use crate::stamp::Stamp;
 use crate::tally::micros;
 use crate::violations::Kind;
 use chat_client::{Frame, RawConnection, RawFrame, decode, new_message, request};
+use chat_protocol::limits::MAX_PIPELINE;
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::fmt::Write as _;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -98,6 +101,8 @@ pub(super) struct Member {
     seat: usize,
     /// `send_message` up to the content.
     head: String,
+    /// Whether messages carry an id.
+    extended: bool,
     /// Intended times of messages that wait for their answers.
     in_flight: VecDeque<u64>,
 }
@@ -120,6 +125,7 @@ impl Member {
     ) -> Self {
         let whole = request::send_message(check.borrow().room_id(), &name(seat), "");
         let head = whole.strip_suffix(TAIL).unwrap_or(&whole).to_owned();
+        let extended = shared.scenario.dialect == Dialect::Extended;
         Self {
             shared,
             check,
@@ -128,6 +134,7 @@ impl Member {
             room,
             seat,
             head,
+            extended,
             in_flight: VecDeque::new(),
         }
     }
@@ -157,7 +164,8 @@ impl Member {
 
     fn send_what_is_due(&mut self) {
         let Some(go) = self.shared.go.get() else { return };
-        while self.in_flight.len() < IN_FLIGHT && !self.signal.is_idle() {
+        let most = if self.extended { MAX_PIPELINE } else { IN_FLIGHT };
+        while self.in_flight.len() < most && !self.signal.is_idle() {
             let (counter, now, scenario) = (self.signal.sent.get(), go.clock.now(), &self.shared.scenario);
             let intended = self
                 .signal
@@ -173,6 +181,10 @@ impl Member {
             let mut text = String::with_capacity(self.head.len() + scenario.size + TAIL.len());
             text.push_str(&self.head);
             stamp.write(&mut text, scenario.size);
+            if self.extended {
+                // Unique in its room, which was created for this run; in order of time, as ids of good clients are.
+                let _infallible = write!(text, r#"","client_msg_id":"{counter:08x}-{}"#, self.seat);
+            }
             text.push_str(TAIL);
             if self.raw.queue_text(text).is_err() {
                 // Full: it stays due. Closed: the next read says so.

@@ -3,6 +3,7 @@
 use super::member::{Member, attend};
 use super::{Room, Shared};
 use crate::CannotRun;
+use crate::args::Dialect;
 use crate::check::RoomCheck;
 use crate::limits::local_address;
 use chat_client::{ConnectOptions, Connection, RawConnection, request};
@@ -97,7 +98,19 @@ async fn arrive(
     let mut raw = RawConnection::connect(url, &options)
         .await
         .map_err(|e| fail(e.to_string()))?;
-    let join = request::join_room(check.borrow().room_id(), &super::member::name(seat));
+    let name = super::member::name(seat);
+    let join = match scenario.dialect {
+        Dialect::Classic => request::join_room(check.borrow().room_id(), &name),
+        Dialect::Extended => {
+            let hello = request::hello(&name);
+            let welcome = raw.request_text(&hello, options.answer_deadline).await;
+            let welcome = welcome.map_err(|e| fail(e.to_string()))?;
+            if request::type_of(&welcome) != "welcome" {
+                return Err(fail("not welcomed: it does not speak the extended dialect".into()));
+            }
+            request::join_room(check.borrow().room_id(), &name)
+        }
+    };
     let answer = raw
         .request_text(&join, options.answer_deadline)
         .await

@@ -3,6 +3,7 @@
 //! Answers come from queues and from the store; no handler calls another node.
 
 use super::{Peers, lock};
+use crate::bugs;
 use crate::rooms::{RoomsHandle, ShardInput};
 use chat_protocol::ids::{Incarnation, NodeId};
 use chat_protocol::limits::MAX_RESPONSE_BODY;
@@ -177,15 +178,16 @@ impl Inbound {
 
     /// Takes the items of one call: those that are new, in order, once.
     async fn exchange(&self, exchange: Exchange) -> Result<Value, PeerFault> {
-        if exchange.receiver_incarnation != self.peers.0.incarnation {
+        let any_life = bugs::has("former-life");
+        if exchange.receiver_incarnation != self.peers.0.incarnation && !any_life {
             return Err(PeerFault::Superseded);
         }
         let received = self.received.get(&exchange.sender).ok_or(PeerFault::InvalidParams)?;
         let mut received = received.lock().await;
-        if exchange.sender_incarnation < received.incarnation {
+        if exchange.sender_incarnation < received.incarnation && !any_life {
             return Err(PeerFault::Superseded);
         }
-        if exchange.sender_incarnation > received.incarnation {
+        if exchange.sender_incarnation > received.incarnation && !any_life {
             *received = Received {
                 incarnation: exchange.sender_incarnation,
                 next: 0,

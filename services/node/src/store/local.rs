@@ -108,6 +108,7 @@ impl LocalStore {
             checkpointer,
             fatal: fatal_sender,
             metrics,
+            uncommitted: 0,
             _directory: directory,
         };
         let thread = std::thread::Builder::new()

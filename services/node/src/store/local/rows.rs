@@ -1,6 +1,7 @@
 //! Statements: what is read from and written to the tables. Each is one short transaction.
 
 use super::error::OpenError;
+use crate::bugs;
 use chat_engine::room::roster::Seat;
 use chat_engine::stored::{NewMessage, Repeat, RoomProfile, StoredSeat};
 use chat_protocol::ids::{
@@ -173,10 +174,13 @@ pub(super) fn head(database: &Connection, key: i64) -> rusqlite::Result<Seq> {
 
 pub(super) fn insert_message(database: &Connection, key: i64, item: &NewMessage) -> rusqlite::Result<()> {
     let message = &item.message;
-    let mut insert = database.prepare_cached(
+    let mut insert = database.prepare_cached(if bugs::has("cached-head") {
+        "INSERT OR REPLACE INTO messages (room, seq, kind, message_id, sender, content, client_msg_id, timestamp)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+    } else {
         "INSERT INTO messages (room, seq, kind, message_id, sender, content, client_msg_id, timestamp)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )?;
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+    })?;
     let client_msg_id = item.client_msg_id.as_ref().map(chat_protocol::ids::ClientMsgId::as_str);
     let values: [&dyn ToSql; 8] = [
         &key,
@@ -201,16 +205,20 @@ pub(super) fn floor(database: &Connection, key: i64) -> rusqlite::Result<Seq> {
         .map(|seq| Seq(seq.unwrap_or(1)))
 }
 
+/// Left to itself, SQLite reads the whole room: it takes the primary key for the better way in.
+pub(super) const REPEAT: &str = "SELECT message_id, seq, timestamp, content = ?4
+     FROM messages INDEXED BY messages_by_sending WHERE room = ?1 AND client_msg_id = ?3 AND sender = ?2";
+
 /// The items that their sender has sent to the room before. It reads the leaf of the index that the insertion needs.
 pub(super) fn repeats(database: &Connection, key: i64, items: &[NewMessage]) -> rusqlite::Result<Vec<Repeat>> {
     let mut found = Vec::new();
+    if bugs::has("forgotten-sendings") {
+        return Ok(found);
+    }
     for (index, item) in items.iter().enumerate() {
         let Some(id) = &item.client_msg_id else { continue };
         let first = database
-            .prepare_cached(
-                "SELECT message_id, seq, timestamp, content = ?4 FROM messages
-                 WHERE room = ?1 AND sender = ?2 AND client_msg_id = ?3",
-            )?
+            .prepare_cached(REPEAT)?
             .query_row(
                 params![key, item.message.username.as_str(), id.as_str(), &*item.message.content],
                 |row| {

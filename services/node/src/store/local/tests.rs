@@ -131,13 +131,13 @@ async fn a_database_of_a_later_release_is_refused() {
         let sql = "UPDATE meta SET value = ?1 WHERE name = 'readable_by'";
         database.execute(sql, [schema]).unwrap();
     };
-    needs("3");
+    needs("4");
     assert_eq!(
         refusal(dir.path()),
-        "the database has schema 99, this release knows 2 at most; use the newer release"
+        "the database has schema 99, this release knows 3 at most; use the newer release"
     );
     // What only added to the schema is served.
-    needs("2");
+    needs("3");
     let store = open(dir.path()).unwrap();
     assert_eq!(store.rooms(None, 10).await.unwrap().total, 1);
     store.close().await;
@@ -209,4 +209,21 @@ async fn a_closed_store_says_so() {
         store.create_room(profile("r9", "x")).await,
         Err(CreateError::Store(StoreError::Unavailable(_)))
     ));
+}
+
+#[tokio::test]
+async fn a_repeat_is_looked_for_in_the_index_and_not_in_the_whole_room() {
+    let dir = used().await;
+    let database = Connection::open(dir.path().join("chat.db")).unwrap();
+    let plan: String = database
+        .query_row(
+            &format!("EXPLAIN QUERY PLAN {}", rows::REPEAT),
+            rusqlite::params![1, "ines", "id", "content"],
+            |row| row.get(3),
+        )
+        .unwrap();
+    assert_eq!(
+        plan,
+        "SEARCH messages USING INDEX messages_by_sending (room=? AND client_msg_id=?)"
+    );
 }
