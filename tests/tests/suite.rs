@@ -19,3 +19,5 @@ mod peer_port;
 mod protocol_page;
 #[path = "suite/sessions.rs"]
 mod sessions;
+#[path = "suite/trimming.rs"]
+mod trimming;

@@ -4,7 +4,7 @@
 //! acknowledges it, an unsubscription before the event that its owner must not see.
 
 use crate::room::roster::Seat;
-use crate::stored::Append;
+use crate::stored::{Append, Trim};
 use chat_protocol::client_frame::Position;
 use chat_protocol::ids::{ClientMsgId, Epoch, Generation, MessageId, NodeId, SeatKey, Seq, SessionId, UserName};
 use chat_protocol::message_frame::MessageFrame;
@@ -113,6 +113,8 @@ pub enum Effect {
         /// At most so many.
         limit: usize,
     },
+    /// Give up the oldest messages; comes back as `Trimmed`.
+    Trim(Trim),
     /// Answer a request, here or on another node.
     Answer {
         /// Who asked.
@@ -152,6 +154,11 @@ pub enum Effect {
     },
     /// The seat of the connection went to another one, which belongs to the same client: close it.
     Replaced {
+        /// Which connection.
+        session: SessionId,
+    },
+    /// What the connection has not seen was trimmed away, and it cannot be told so: close it as a slow reader.
+    Overtaken {
         /// Which connection.
         session: SessionId,
     },

@@ -7,12 +7,13 @@
 pub mod audience;
 pub mod backlog;
 pub mod follower;
+pub mod history;
 mod membership;
 pub mod roster;
 pub mod sequencer;
 
 use crate::effect::{Answer, Effect, Effects, Joined, Origin, Submission, Terms};
-use crate::stored::{AppendOutcome, ClaimedRoom, Repeat, RoomProfile, StoredSeat};
+use crate::stored::{AppendOutcome, ClaimedRoom, Repeat, RoomProfile, StoredSeat, TrimOutcome};
 use crate::time::{Millis, Now};
 use audience::{Audience, Offer, Start};
 use backlog::Backlog;
@@ -21,6 +22,7 @@ use chat_protocol::message_frame::{Message, MessageFrame};
 use chat_protocol::peer_item::{AnnouncedSeat, PeerBody};
 use chat_protocol::reject::Reject;
 use chat_protocol::server_frame::{LeaveReason, MemberEvent, RoomInfo};
+use history::{History, HistoryLimits};
 use roster::{Rehomed, Roster, Seat};
 use sequencer::{Admission, Batch, Sequencer, SequencerLimits};
 use std::collections::VecDeque;
@@ -32,6 +34,8 @@ pub struct RoomLimits {
     pub sequencer: SequencerLimits,
     /// Bytes of the newest frames that are kept.
     pub backlog_bytes: usize,
+    /// What becomes of old messages.
+    pub history: HistoryLimits,
     /// A member that neither joins nor sends for so long is removed; 0 switches it off.
     pub inactivity: u64,
     /// How long an unknown outcome is kept from a sender.
@@ -49,6 +53,7 @@ impl Default for RoomLimits {
         Self {
             sequencer: SequencerLimits::default(),
             backlog_bytes: 1 << 20,
+            history: HistoryLimits::default(),
             inactivity: 900_000,
             unknown_after: 10_000,
             seat_grace: 10_000,
@@ -115,6 +120,17 @@ pub enum Input {
         /// Where it should have begun.
         from: Seq,
     },
+    /// A page could not be read from where it should have begun: the first message that is kept is `floor`.
+    PageTrimmed {
+        /// Which connection.
+        session: SessionId,
+        /// Where the page should have begun.
+        from: Seq,
+        /// Where it can begin.
+        floor: Seq,
+    },
+    /// A trim came back, or failed.
+    Trimmed(Result<TrimOutcome, String>),
     /// A node failed, or came back as another life: its seats wait to be announced again.
     NodeLost(NodeId),
     /// A node that was lost answers again, in the same life: its seats stand.
@@ -168,8 +184,7 @@ pub struct Room {
     sequencer: Sequencer,
     audience: Audience,
     backlog: Backlog,
-    /// The first message that is kept.
-    floor: Seq,
+    history: History,
     /// Counts the changes of the roster, upwards over all tenures.
     version: u64,
     /// The last message that was delivered here; behind the sequencer's head only while a tenure is being settled.
@@ -196,7 +211,7 @@ impl Room {
             roster: Roster::default(),
             audience: Audience::default(),
             backlog: Backlog::new(limits.backlog_bytes),
-            floor: Seq(1),
+            history: History::new(limits.history),
             version: 0,
             delivered: Seq::ZERO,
         }
@@ -208,6 +223,7 @@ impl Room {
             Input::Claimed(result) => self.on_claimed(now, result, effects),
             Input::Appended { token, outcome } => self.on_appended(now, token, outcome, effects),
             Input::Reread(result) => self.on_reread(now, result, effects),
+            Input::Trimmed(result) => self.on_trimmed(now, result, effects),
             request => match &mut self.stage {
                 Stage::Claiming { waiting, .. } if waiting.len() < self.limits.warming => waiting.push_back(request),
                 Stage::Claiming { .. } => refuse(request, &Reject::Busy, effects),
@@ -324,7 +340,7 @@ impl Room {
 
     fn begin_tenure(&mut self, now: Now, claimed: ClaimedRoom, effects: &mut Effects) {
         let first_tenure = self.profile.is_none();
-        self.floor = claimed.floor;
+        self.history.begin_tenure(claimed.floor);
         self.version = self.version.max(claimed.epoch.0 << 32);
         self.generation = claimed.generation;
         self.profile = Some(claimed.profile);
@@ -476,6 +492,7 @@ impl Room {
                 self.deliver(frames, effects);
                 self.acknowledge(&batch, effects);
                 self.sequencer.start_batch(effects);
+                self.history.trim(now, self.sequencer.epoch(), self.delivered, effects);
             }
             AppendOutcome::Repeats(repeats) => {
                 let known = self.sequencer.without(batch, repeats, effects);
@@ -497,6 +514,12 @@ impl Room {
             }
             AppendOutcome::Unknown => {}
         }
+    }
+
+    fn on_trimmed(&mut self, now: Now, result: Result<TrimOutcome, String>, effects: &mut Effects) {
+        // The cursors that are further back find out with their next page.
+        let epoch = self.sequencer.epoch();
+        self.history.on_trimmed(now, result, epoch, self.delivered, effects);
     }
 
     fn deliver(&mut self, frames: Vec<MessageFrame>, effects: &mut Effects) {

@@ -71,6 +71,35 @@ pub struct Append {
     pub items: Arc<[NewMessage]>,
 }
 
+/// Which messages of a room are to be given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trim {
+    /// Under which tenure.
+    pub epoch: Epoch,
+    /// Messages below this number are not read any more. The last message of a room always stays.
+    pub below: Seq,
+    /// So many of the last messages still tell a repeated sending from a new one, read or not.
+    pub recognised: u64,
+    /// Messages that were accepted at this time or later do so, too.
+    pub recognised_since: Timestamp,
+}
+
+/// What became of a trim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrimOutcome {
+    /// It is durable.
+    Trimmed {
+        /// The first message that is kept now. It never goes down.
+        floor: Seq,
+        /// True if the same trim would remove more from the disk: one call removes a bounded number.
+        more: bool,
+    },
+    /// A later tenure began; nothing was done.
+    Fenced(Epoch),
+    /// There is no such room.
+    NoRoom,
+}
+
 /// What became of an append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AppendOutcome {

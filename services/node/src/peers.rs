@@ -351,21 +351,14 @@ impl Peers {
     ///
     /// # Errors
     /// Why they could not be read.
-    pub async fn read_range(
-        &self,
-        node: &NodeId,
-        room: &RoomId,
-        from: Seq,
-        limit: usize,
-    ) -> Result<Vec<MessageFrame>, String> {
+    pub async fn read_range(&self, node: &NodeId, room: &RoomId, from: Seq, limit: usize) -> Result<Range, String> {
         let link = self.0.links.get(node).ok_or_else(|| format!("{node} is not known"))?;
         let params = peer_call::range_params(room, from, limit);
         let value = self
             .call(link, method::READ_RANGE, &params)
             .await
             .map_err(|why| why.to_string())?;
-        let range = Range::from_value(&value).map_err(|_| format!("{node} answered something else"))?;
-        Ok(range.frames)
+        Range::from_value(&value).map_err(|_| format!("{node} answered something else"))
     }
 
     /// The rooms of all peers, in order of their answers.

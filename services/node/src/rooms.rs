@@ -17,6 +17,7 @@ use crate::telemetry::metrics::Metrics;
 use chat_engine::effect::Terms;
 use chat_engine::membership::Health;
 use chat_engine::room::RoomLimits;
+use chat_engine::room::history::HistoryLimits;
 use chat_engine::room::sequencer::SequencerLimits;
 use chat_engine::time::{Millis, Now};
 use chat_protocol::client_frame::{HistoryFrom, RequestId};
@@ -406,6 +407,11 @@ pub fn room_limits(limits: &Limits) -> RoomLimits {
             ..SequencerLimits::default()
         },
         backlog_bytes: limits.backlog_bytes,
+        history: HistoryLimits {
+            messages: limits.history_messages as u64,
+            recognised: limits.repeat_window_messages as u64,
+            recognised_for: millis(limits.repeat_window),
+        },
         inactivity: millis(limits.inactivity),
         unknown_after: millis(limits.unknown_after),
         seat_grace: millis(limits.seat_grace),

@@ -10,7 +10,7 @@ pub mod local;
 pub mod memory;
 
 use chat_engine::room::roster::Seat;
-use chat_engine::stored::{Append, Appended, ClaimedRoom, RoomProfile, StoredSeat};
+use chat_engine::stored::{Append, Appended, ClaimedRoom, RoomProfile, StoredSeat, Trim, TrimOutcome};
 use chat_protocol::ids::{Incarnation, NodeId, RoomId, Seq};
 use chat_protocol::message_frame::Message;
 use std::fmt;
@@ -93,8 +93,12 @@ pub trait Store: Send + Sync + 'static {
     /// Rooms with seats, for a node that starts.
     fn seated_rooms(&self) -> StoreFuture<Result<Vec<RoomId>, StoreError>>;
 
+    /// Gives up the oldest messages of a room: they are not read any more. May be repeated; the floor never goes down.
+    fn trim(&self, room_id: RoomId, trim: Trim) -> StoreFuture<Result<TrimOutcome, StoreError>>;
+
     /// Committed messages of a room from number `from` on, ascending, without a hole, at most `limit` and at most about
-    /// `max_bytes` of content, but at least one if there is one. Empty if the room has none there or does not exist.
+    /// `max_bytes` of content, but at least one if there is one. Empty if the room has none there or does not exist. If
+    /// the message `from` was trimmed away, the first one is the first that is kept: only then it has another number.
     fn read(
         &self,
         room_id: RoomId,

@@ -89,6 +89,8 @@ pub struct Exchange {
 pub struct Range {
     /// Committed messages from the asked number on, without a hole; none if the room has none there or is not here.
     pub frames: Vec<MessageFrame>,
+    /// The first message that is kept, if the asked one was trimmed away; then it is the first frame.
+    pub floor: Option<Seq>,
 }
 
 type Members = BTreeMap<String, Value>;
@@ -317,10 +319,21 @@ pub fn range_from_params(params: &[Value]) -> Result<(RoomId, Seq, usize), PeerF
 }
 
 impl Range {
+    /// What a log that has no hole gave for the numbers from `from` on: if it begins later, the rest was trimmed away.
+    #[must_use]
+    pub fn of(from: Seq, frames: Vec<MessageFrame>) -> Self {
+        let floor = frames.first().map(MessageFrame::seq).filter(|first| *first > from);
+        Self { frames, floor }
+    }
+
     /// As an answer.
     #[must_use]
     pub fn to_value(&self) -> Value {
-        members([("frames", Value::String(join_frames(&self.frames)))])
+        let frames = Value::String(join_frames(&self.frames));
+        match self.floor {
+            None => members([("frames", frames)]),
+            Some(floor) => members([("frames", frames), ("floor", string(floor))]),
+        }
     }
 
     /// From an answer.
@@ -330,7 +343,11 @@ impl Range {
     pub fn from_value(value: &Value) -> Result<Self, PeerFault> {
         let all = as_struct(value)?;
         let frames = split_frames(as_text(all.get("frames"))?).map_err(|_| PeerFault::InvalidParams)?;
-        Ok(Self { frames })
+        let floor = all.get("floor").map(|floor| as_number(Some(floor))).transpose()?;
+        Ok(Self {
+            frames,
+            floor: floor.map(Seq),
+        })
     }
 }
 

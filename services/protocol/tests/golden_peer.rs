@@ -249,9 +249,18 @@ fn calls_and_answers_as_text() {
     assert_eq!(Capabilities::from_value(&capabilities.to_value()), Ok(capabilities));
     let range = Range {
         frames: vec![frame(1, "a"), frame(2, "b")],
+        floor: None,
     };
+    assert_eq!(Range::of(Seq(1), range.frames.clone()), range);
     assert_eq!(Range::from_value(&range.to_value()), Ok(range));
-    let none = Range { frames: Vec::new() };
+    let trimmed = Range::of(Seq(4), vec![frame(7, "c")]);
+    assert_eq!(trimmed.floor, Some(Seq(7)));
+    assert_eq!(
+        write_response(&trimmed.to_value()),
+        r#"<?xml version="1.0"?><methodResponse><params><param><value><struct><member><name>floor</name><value><string>7</string></value></member><member><name>frames</name><value><string>{"type":"new_message","data":{"message_id":"m-1","room_id":"r-1","username":"otto","content":"c","sequence_number":7,"timestamp":"2031-04-07T06:07:08.123456+00:00"}}</string></value></member></struct></value></param></params></methodResponse>"#
+    );
+    assert_eq!(Range::from_value(&trimmed.to_value()), Ok(trimmed));
+    let none = Range::of(Seq(4), Vec::new());
     assert_eq!(Range::from_value(&none.to_value()), Ok(none));
     assert_eq!(
         peer_call::range_from_params(&peer_call::range_params(&room(), Seq(5), 9)),

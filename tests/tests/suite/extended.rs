@@ -11,16 +11,16 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// A room of node `n`, created by somebody who is gone again.
-async fn room(cluster: &TestCluster, n: usize) -> String {
+pub(crate) async fn room(cluster: &TestCluster, n: usize) -> String {
     cluster.node(n).client().await.create("hall").await
 }
 
-fn texts(range: std::ops::RangeInclusive<u64>) -> Vec<(u64, String)> {
+pub(crate) fn texts(range: std::ops::RangeInclusive<u64>) -> Vec<(u64, String)> {
     range.map(|n| (n, format!("m{n}"))).collect()
 }
 
 /// Sends `m1`, `m2` and so on.
-async fn talk(session: &mut Extended, room: &str, range: std::ops::RangeInclusive<u64>) {
+pub(crate) async fn talk(session: &mut Extended, room: &str, range: std::ops::RangeInclusive<u64>) {
     for n in range {
         let sent = session.send(room, &format!("m{n}"), &format!("id-{n}")).await;
         assert_eq!(sent["data"]["sequence_number"], n, "{sent}");

@@ -176,6 +176,43 @@ impl Audience {
         }
     }
 
+    /// Behind `delivered`, up to which whoever is live has everything, messages below `floor` were trimmed away: whoever
+    /// has not got them goes on from there, and is told so. A classic connection cannot be told; it is closed, and gets
+    /// the room anew when it comes back.
+    pub fn trimmed(&mut self, delivered: Seq, floor: Seq, offer: Offer, effects: &mut Effects) {
+        let sessions: Vec<SessionId> = self.listeners.keys().copied().collect();
+        for session in sessions {
+            let Some(listener) = self.listeners.get_mut(&session) else {
+                continue;
+            };
+            if *listener.next.get_or_insert(delivered.next()) < floor {
+                self.skip(session, floor, offer, effects);
+            }
+        }
+    }
+
+    /// A page was to begin at `from`, but the first message that is kept is `floor`.
+    pub fn page_trimmed(&mut self, session: SessionId, from: Seq, floor: Seq, offer: Offer, effects: &mut Effects) {
+        if self.is_at(session, from) {
+            self.skip(session, floor, offer, effects);
+        }
+    }
+
+    fn skip(&mut self, session: SessionId, floor: Seq, offer: Offer, effects: &mut Effects) {
+        if self.listeners.get(&session).is_some_and(|l| l.key.is_none()) {
+            // Its cursor stays where it is until it is gone.
+            effects.push(Effect::Overtaken { session });
+            return;
+        }
+        effects.push(Effect::Resync {
+            session,
+            generation: offer.generation,
+            from: floor,
+            reason: ResyncReason::Trimmed,
+        });
+        self.advance(session, floor, offer.delivered, effects);
+    }
+
     fn is_at(&self, session: SessionId, from: Seq) -> bool {
         self.listeners.get(&session).is_some_and(|l| l.next == Some(from))
     }

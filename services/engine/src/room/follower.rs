@@ -6,6 +6,7 @@
 //! the sender is told. Connections stay, and are announced again when the admin node is back.
 
 mod loss;
+mod numbers;
 
 use super::RoomLimits;
 use super::audience::{Audience, Offer, Start};
@@ -14,6 +15,7 @@ use crate::effect::{Answer, Effect, Effects, Joined, Origin, Terms};
 use crate::time::{Millis, Now};
 use chat_protocol::ids::{ClientMsgId, Epoch, Generation, NodeId, RoomId, Seq, SessionId, UserName};
 use chat_protocol::message_frame::MessageFrame;
+use chat_protocol::peer_call::Range;
 use chat_protocol::peer_item::PeerBody;
 use chat_protocol::reject::Reject;
 use chat_protocol::server_frame::{LeaveReason, MemberEvent};
@@ -107,8 +109,17 @@ pub enum Input {
     Member(MemberEvent),
     /// The seat of a connection here went to another one.
     Unseated(SessionId),
+    /// A page could not be read from where it should have begun; see [`super::Input::PageTrimmed`].
+    PageTrimmed {
+        /// Which connection.
+        session: SessionId,
+        /// Where the page should have begun.
+        from: Seq,
+        /// Where it can begin.
+        floor: Seq,
+    },
     /// A range came back, or could not be read.
-    RangeRead(Result<Vec<MessageFrame>, String>),
+    RangeRead(Result<Range, String>),
     /// The link to the admin node lost something, or the admin node is another life: nothing sent before is certain.
     AdminReset,
     /// The admin node failed: it may be back any moment, but now it does not answer.
@@ -213,6 +224,10 @@ impl Follower {
             }
             Input::PageFailed { session, from } => {
                 self.audience.page_failed(session, from, self.delivered(), effects);
+            }
+            Input::PageTrimmed { session, from, floor } => {
+                let offer = self.offer(floor);
+                self.audience.page_trimmed(session, from, floor, offer, effects);
             }
             Input::Answered { request, answer } => self.on_answered(now, request, answer, effects),
             Input::Delivered {
@@ -495,7 +510,7 @@ impl Follower {
             ) => {
                 self.on_joined(&joined, effects);
                 let session = origin.session;
-                let offer = self.offer(&joined);
+                let offer = self.offer_of(&joined);
                 let start = Start::of(&terms, offer);
                 joined.first = start.first;
                 effects.push(Effect::Answer {
@@ -540,7 +555,7 @@ impl Follower {
         }
     }
 
-    fn offer(&self, joined: &Joined) -> Offer {
+    fn offer_of(&self, joined: &Joined) -> Offer {
         let (head, delivered) = match &self.position {
             Some(position) => (position.head, position.delivered),
             None => (joined.head, joined.head),
@@ -572,130 +587,6 @@ impl Follower {
     }
 
     /// What comes from a former tenure, or about a room that nobody here is in, is dropped.
-    fn on_head(&mut self, generation: Generation, epoch: Epoch, head: Seq, effects: &mut Effects) {
-        let Some(position) = &mut self.position else { return };
-        if epoch < position.epoch {
-            return;
-        }
-        position.epoch = epoch;
-        if generation != position.generation {
-            // Another life of the numbering: nothing remembered means anything. Go on from where it stands.
-            *position = Position {
-                generation,
-                epoch,
-                delivered: head,
-                head,
-            };
-            self.backlog.clear();
-            self.confirm_up_to(Seq(u64::MAX), effects);
-            return;
-        }
-        position.head = position.head.max(head);
-        if position.head > position.delivered {
-            self.repair(effects);
-        }
-    }
-
-    fn on_tail(&mut self, tail: Seq, effects: &mut Effects) {
-        let Some(position) = &mut self.position else { return };
-        let suspected = self.missing.take();
-        if tail <= position.delivered {
-            return;
-        }
-        match suspected {
-            Some(suspected) if suspected > position.delivered => {
-                position.head = position.head.max(suspected);
-                self.repair(effects);
-            }
-            _ => self.missing = Some(tail),
-        }
-    }
-
-    /// The room of this machine, for a tail check: whether anything was delivered since the last call.
-    pub fn take_traffic(&mut self) -> bool {
-        let delivered = self.delivered();
-        std::mem::replace(&mut self.checked, delivered) != delivered || self.missing.is_some()
-    }
-
-    fn on_delivered(&mut self, generation: Generation, epoch: Epoch, frames: Vec<MessageFrame>, effects: &mut Effects) {
-        let (Some(first), Some(last), Some(position)) = (
-            frames.first().map(MessageFrame::seq),
-            frames.last().map(MessageFrame::seq),
-            &mut self.position,
-        ) else {
-            return;
-        };
-        let continues = generation == position.generation
-            && epoch >= position.epoch
-            && !self.repairing
-            && first <= position.delivered.next();
-        if continues {
-            position.epoch = epoch;
-            self.accept(frames, effects);
-        } else {
-            self.on_head(generation, epoch, last, effects);
-        }
-        self.repair(effects);
-    }
-
-    /// Delivers what continues the last delivered message; what is known already is dropped.
-    fn accept(&mut self, frames: Vec<MessageFrame>, effects: &mut Effects) {
-        let Some(position) = &mut self.position else { return };
-        let mut fresh = Vec::with_capacity(frames.len());
-        for frame in frames {
-            if frame.seq() == position.delivered.next() {
-                position.delivered = frame.seq();
-                self.backlog.push(frame.clone());
-                fresh.push(frame);
-            }
-        }
-        position.head = position.head.max(position.delivered);
-        if !fresh.is_empty() {
-            effects.push(Effect::Deliver(fresh));
-        }
-        let delivered = self.delivered();
-        self.confirm_up_to(delivered, effects);
-    }
-
-    fn confirm_up_to(&mut self, delivered: Seq, effects: &mut Effects) {
-        let (due, early) = std::mem::take(&mut self.early)
-            .into_iter()
-            .partition(|(seq, ..)| *seq <= delivered);
-        self.early = early;
-        let due: Vec<(Seq, Origin, Answer)> = due;
-        for (seq, origin, answer) in due {
-            self.audience.acknowledge(seq, origin, answer, effects);
-        }
-    }
-
-    fn repair(&mut self, effects: &mut Effects) {
-        if self.repairing || self.repair_at.is_some() {
-            return;
-        }
-        if let Some(position) = &self.position
-            && position.head > position.delivered
-        {
-            self.repairing = true;
-            effects.push(Effect::ReadRange {
-                node: self.admin.clone(),
-                from: position.delivered.next(),
-            });
-        }
-    }
-
-    fn on_range(&mut self, now: Now, result: Result<Vec<MessageFrame>, String>, effects: &mut Effects) {
-        self.repairing = false;
-        let before = self.delivered();
-        if let Ok(frames) = result {
-            self.accept(frames, effects);
-        }
-        if self.delivered() > before {
-            self.repair(effects);
-        } else if self.position.as_ref().is_some_and(|p| p.head > p.delivered) {
-            self.repair_at = Some(now.mono.plus(RETRY_PAUSE));
-        }
-    }
-
     fn on_member(&mut self, event: MemberEvent, effects: &mut Effects) {
         let gone = event.left.is_some().then(|| event.username.clone());
         effects.push(Effect::Announce {

@@ -16,11 +16,15 @@ impl Room {
                 self.audience.page_sent(session, from, next, self.delivered, effects);
             }
             Input::PageFailed { session, from } => self.audience.page_failed(session, from, self.delivered, effects),
+            Input::PageTrimmed { session, from, floor } => {
+                let offer = self.offer();
+                self.audience.page_trimmed(session, from, floor, offer, effects);
+            }
             Input::NodeLost(node) => self.roster.orphan(&node, now.mono),
             Input::NodeBack(node) => self.roster.adopt(&node),
             Input::NodeReset(node) => self.tell_head(now, node, effects),
             Input::Seats { node, seats } => self.on_seats(now, node, seats, effects),
-            Input::Claimed(_) | Input::Appended { .. } | Input::Reread(_) => {}
+            Input::Claimed(_) | Input::Appended { .. } | Input::Reread(_) | Input::Trimmed(_) => {}
         }
     }
 
@@ -138,7 +142,7 @@ impl Room {
     fn offer(&self) -> Offer {
         Offer {
             generation: self.generation,
-            floor: self.floor,
+            floor: self.history.floor(),
             head: self.delivered,
             delivered: self.delivered,
         }
@@ -158,7 +162,7 @@ impl Room {
             generation: self.generation,
             epoch: self.sequencer.epoch(),
             head: self.delivered,
-            floor: self.floor,
+            floor: self.history.floor(),
             version: self.version,
             resumed: false,
             first: Seq::ZERO,

@@ -43,6 +43,12 @@ pub struct Limits {
     pub batch_bytes: usize,
     /// Bytes of the newest frames of a room that stay in memory.
     pub backlog_bytes: usize,
+    /// Newest messages of a room that are kept, and at most a tenth more; 0 for all.
+    pub history_messages: usize,
+    /// Newest messages of a room that recognise a repeated send, kept or not.
+    pub repeat_window_messages: usize,
+    /// How old a message may be that does so, too.
+    pub repeat_window: Duration,
     /// Most rooms in memory; idle ones make way.
     pub max_room_machines: usize,
     /// Most bytes that wait for one peer.
@@ -103,6 +109,9 @@ impl Limits {
             room_pending_bytes: reading.count(&raw::ROOM_PENDING_BYTES),
             batch_bytes: reading.count(&raw::BATCH_BYTES),
             backlog_bytes: reading.count(&raw::BACKLOG_BYTES),
+            history_messages: reading.count(&raw::HISTORY_MESSAGES),
+            repeat_window_messages: reading.count(&raw::REPEAT_WINDOW_MESSAGES),
+            repeat_window: Duration::from_secs(reading.number(&raw::REPEAT_WINDOW_SECONDS)),
             max_room_machines: reading.count(&raw::MAX_ROOM_MACHINES),
             link_queue_bytes: reading.count(&raw::LINK_QUEUE_BYTES),
             exchange_bytes: reading.count(&raw::EXCHANGE_BYTES),

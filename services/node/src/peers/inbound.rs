@@ -170,10 +170,8 @@ impl Inbound {
         let (room, from, limit) = peer_call::range_from_params(params)?;
         let read = self.rooms.store().read(room, from, limit.min(MAX_RANGE), RANGE_BYTES);
         let messages = read.await.map_err(|_| PeerFault::Internal)?;
-        Ok(Range {
-            frames: messages.iter().map(MessageFrame::encode).collect(),
-        }
-        .to_value())
+        let frames = messages.iter().map(MessageFrame::encode).collect();
+        Ok(Range::of(from, frames).to_value())
     }
 
     /// Takes the items of one call: those that are new, in order, once.

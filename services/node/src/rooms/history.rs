@@ -7,6 +7,7 @@ use chat_engine::effect::Origin;
 use chat_protocol::client_frame::HistoryFrom;
 use chat_protocol::ids::{Generation, RoomId, Seq, SessionId};
 use chat_protocol::message_frame::MessageFrame;
+use chat_protocol::peer_call::Range;
 use chat_protocol::reject::Reject;
 use chat_protocol::server_frame::{Extra, History, ServerFrame};
 use std::sync::Arc;
@@ -50,7 +51,7 @@ impl Outside {
             Machine::Member(machine) => Some(machine.admin().clone()),
         };
         self.complete(room, async move {
-            let mut messages = Vec::new();
+            let (mut messages, mut wanted) = (Vec::new(), wanted);
             let mut next = wanted.first;
             let page = loop {
                 let limit = wanted.missing(next).min(PAGE_MESSAGES);
@@ -60,16 +61,21 @@ impl Outside {
                         .await
                         .map_err(|_| Reject::AdminUnavailable),
                     None => match store.read(of.clone(), next, limit, PAGE_BYTES).await {
-                        Ok(some) => Ok(some.iter().map(MessageFrame::encode).collect()),
+                        Ok(some) => Ok(Range::of(next, some.iter().map(MessageFrame::encode).collect())),
                         Err(why) => Err(Reject::Internal(why.to_string())),
                     },
                 };
                 match some {
                     Err(reject) => break Err(reject),
-                    Ok(some) => {
+                    Ok(Range { frames, floor }) => {
                         let before = messages.len();
+                        if let Some(floor) = floor {
+                            wanted.trimmed(floor, head);
+                            next = next.max(wanted.first);
+                        }
                         messages.extend(
-                            some.into_iter()
+                            frames
+                                .into_iter()
                                 .filter(|frame| (next..=wanted.last).contains(&frame.seq())),
                         );
                         let end = messages.last().map_or(next, |frame: &MessageFrame| frame.seq().next());
@@ -111,6 +117,9 @@ impl Outside {
 struct Wanted {
     first: Seq,
     last: Seq,
+    limit: u64,
+    /// The first message that is kept, as far as that is known.
+    floor: Seq,
     backwards: bool,
 }
 
@@ -121,6 +130,8 @@ impl Wanted {
             HistoryFrom::After(after) => Self {
                 first: after.next(),
                 last: Seq(after.0.saturating_add(limit).min(head.0)),
+                limit,
+                floor: Seq(1),
                 backwards: false,
             },
             HistoryFrom::Before(before) => {
@@ -128,9 +139,20 @@ impl Wanted {
                 Self {
                     first: Seq((last + 1).saturating_sub(limit).max(1)),
                     last: Seq(last),
+                    limit,
+                    floor: Seq(1),
                     backwards: true,
                 }
             }
+        }
+    }
+
+    /// Nothing is kept below `floor`. Forwards, the page begins there; backwards, it ends there.
+    fn trimmed(&mut self, floor: Seq, head: Seq) {
+        self.floor = floor;
+        self.first = self.first.max(floor);
+        if !self.backwards {
+            self.last = Seq((self.first.0 + self.limit - 1).min(head.0));
         }
     }
 
@@ -157,7 +179,7 @@ impl Wanted {
             bytes -= dropped.map_or(0, |frame| frame.len());
         }
         let more = match (messages.first(), messages.last()) {
-            (Some(first), _) if self.backwards => first.seq() > Seq(1),
+            (Some(first), _) if self.backwards => first.seq() > self.floor,
             (_, Some(last)) => last.seq() < head,
             _ => false,
         };

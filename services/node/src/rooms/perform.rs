@@ -13,6 +13,7 @@ use chat_protocol::close::CloseReason;
 use chat_protocol::codec;
 use chat_protocol::ids::{Generation, NodeId, RoomId, Seq, SessionId};
 use chat_protocol::message_frame::MessageFrame;
+use chat_protocol::peer_call::Range;
 use chat_protocol::reject::Reject;
 use chat_protocol::server_frame::{Extra, MemberEvent, ServerFrame};
 use std::collections::VecDeque;
@@ -88,6 +89,14 @@ impl Outside {
                     self.dirty.push(replaced);
                 }
             }
+            Effect::Overtaken { session } => {
+                // It leaves the room when it ends, like any other that is closed.
+                if let Some(subscriber) = entry.subscribers.get_mut(&session) {
+                    subscriber.live = false;
+                    subscriber.session.outbound.close(CloseReason::SlowReader);
+                    self.dirty.push(Arc::clone(&subscriber.session));
+                }
+            }
             Effect::Trouble { degraded } => {
                 let frame = ServerFrame::Trouble {
                     room_id: room.clone(),
@@ -125,6 +134,12 @@ impl Outside {
                     Completion::Admin(room::Input::Claimed(claim.await.map_err(|why| why.to_string())))
                 });
             }
+            Effect::Trim(trim) => {
+                let trimmed = self.store.trim(room.clone(), trim);
+                self.complete(room, async move {
+                    Completion::Admin(room::Input::Trimmed(trimmed.await.map_err(|why| why.to_string())))
+                });
+            }
             Effect::Reread { from, limit } => {
                 let read = self.store.read(room.clone(), from, limit, usize::MAX);
                 self.complete(room, async move {
@@ -146,7 +161,7 @@ impl Outside {
                 let (peers, of) = (self.peers.clone(), room.clone());
                 self.complete(room, async move {
                     let range = if bugs::has("no-gap-repair") {
-                        Ok(Vec::new())
+                        Ok(Range::of(from, Vec::new()))
                     } else {
                         peers.read_range(&node, &of, from, PAGE_MESSAGES).await
                     };
@@ -221,7 +236,7 @@ impl Outside {
             return;
         }
         if let Some(frames) = entry.machine.backlog().page(from, to, PAGE_BYTES) {
-            follow_ups.push_back(self.send_page(entry, session, from, Ok(frames)));
+            follow_ups.push_back(self.send_page(entry, session, from, Ok(Range::of(from, frames))));
             return;
         }
         let limit = usize::try_from(to.0 - from.0 + 1)
@@ -231,11 +246,11 @@ impl Outside {
             Machine::Admin(_) => {
                 let read = self.store.read(room.clone(), from, limit, PAGE_BYTES);
                 self.complete(room, async move {
-                    let frames = match read.await {
-                        Ok(messages) => Ok(messages.iter().map(MessageFrame::encode).collect()),
+                    let range = match read.await {
+                        Ok(messages) => Ok(Range::of(from, messages.iter().map(MessageFrame::encode).collect())),
                         Err(why) => Err(why.to_string()),
                     };
-                    page_of(session, from, frames).await
+                    page_of(session, from, range).await
                 });
             }
             Machine::Member(machine) => {
@@ -254,11 +269,14 @@ impl Outside {
         entry: &Entry,
         session: SessionId,
         from: Seq,
-        frames: Result<Vec<MessageFrame>, String>,
+        range: Result<Range, String>,
     ) -> Completion {
-        let (Some(subscriber), Ok(frames)) = (entry.subscribers.get(&session), frames) else {
+        let (Some(subscriber), Ok(Range { frames, floor })) = (entry.subscribers.get(&session), range) else {
             return entry.page_failed(session, from);
         };
+        if let Some(floor) = floor.filter(|floor| *floor > from) {
+            return entry.page_trimmed(session, from, floor);
+        }
         let mut next = from;
         for frame in frames.iter().skip_while(|f| f.seq() < from) {
             if frame.seq() != next {
@@ -455,13 +473,13 @@ impl Outside {
 }
 
 /// A page that came from elsewhere; one that failed or is empty comes late, so that a broken source is not asked in a loop.
-async fn page_of(session: SessionId, from: Seq, frames: Result<Vec<MessageFrame>, String>) -> Completion {
-    let frames = match frames {
-        Ok(frames) if frames.is_empty() => Err("no messages there".to_owned()),
+async fn page_of(session: SessionId, from: Seq, range: Result<Range, String>) -> Completion {
+    let range = match range {
+        Ok(range) if range.frames.is_empty() => Err("no messages there".to_owned()),
         other => other,
     };
-    if frames.is_err() {
+    if range.is_err() {
         tokio::time::sleep(PAGE_PAUSE).await;
     }
-    Completion::Page { session, from, frames }
+    Completion::Page { session, from, range }
 }

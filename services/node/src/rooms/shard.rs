@@ -19,7 +19,7 @@ use chat_engine::stored::{Append, Appended};
 use chat_engine::time::{Millis, Now};
 use chat_protocol::client_frame::RequestId;
 use chat_protocol::ids::{ClientMsgId, Generation, MessageId, NodeId, RoomId, Seq, SessionId, UserName};
-use chat_protocol::message_frame::MessageFrame;
+use chat_protocol::peer_call::Range;
 use chat_protocol::reject::Reject;
 use chat_protocol::server_frame::History;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -40,7 +40,7 @@ pub(super) enum Completion {
     Page {
         session: SessionId,
         from: Seq,
-        frames: Result<Vec<MessageFrame>, String>,
+        range: Result<Range, String>,
     },
     /// A connection that had no room for a page has room again.
     Drained { session: SessionId, from: Seq, to: Seq },
@@ -561,8 +561,8 @@ impl Entry {
         match (&mut self.machine, input) {
             (Machine::Admin(machine), Completion::Admin(input)) => machine.handle(now, input, effects),
             (Machine::Member(machine), Completion::Member(input)) => machine.handle(now, input, effects),
-            (_, Completion::Page { session, from, frames }) => {
-                let input = outside.send_page(self, session, from, frames);
+            (_, Completion::Page { session, from, range }) => {
+                let input = outside.send_page(self, session, from, range);
                 self.take(now, input, effects, outside);
             }
             (_, Completion::History { session, request, page }) => outside.answer_history(self, session, request, page),
@@ -590,6 +590,13 @@ impl Entry {
         match self.machine {
             Machine::Admin(_) => Completion::Admin(room::Input::PageFailed { session, from }),
             Machine::Member(_) => Completion::Member(follower::Input::PageFailed { session, from }),
+        }
+    }
+
+    pub(super) fn page_trimmed(&self, session: SessionId, from: Seq, floor: Seq) -> Completion {
+        match self.machine {
+            Machine::Admin(_) => Completion::Admin(room::Input::PageTrimmed { session, from, floor }),
+            Machine::Member(_) => Completion::Member(follower::Input::PageTrimmed { session, from, floor }),
         }
     }
 

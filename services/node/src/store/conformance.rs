@@ -2,7 +2,9 @@
 
 use super::{CreateError, Store};
 use chat_engine::room::roster::Seat;
-use chat_engine::stored::{Append, AppendOutcome, Appended, ClaimedRoom, NewMessage, Repeat, RoomProfile, StoredSeat};
+use chat_engine::stored::{
+    Append, AppendOutcome, Appended, ClaimedRoom, NewMessage, Repeat, RoomProfile, StoredSeat, Trim, TrimOutcome,
+};
 use chat_protocol::ids::{
     ClientMsgId, Epoch, Generation, MessageId, NodeId, RoomId, RoomName, SeatKey, Seq, SessionId, UserName,
 };
@@ -98,6 +100,7 @@ pub(super) async fn suite(store: &dyn Store) {
     places_of_foreign_rooms_are_remembered(store).await;
     a_sending_is_written_once(store).await;
     seats_come_back_with_the_claim(store).await;
+    what_is_trimmed_is_not_read_and_repeats_are_recognised_as_long_as_asked(store).await;
 }
 
 async fn rooms_are_created_once_and_names_are_unique(store: &dyn Store) {
@@ -376,4 +379,74 @@ async fn seats_come_back_with_the_claim(store: &dyn Store) {
     let known = store.profile(RoomId::parse("seated").unwrap()).await.unwrap();
     assert_eq!(known, Some(profile("seated", "seated")));
     assert_eq!(store.profile(RoomId::parse("none").unwrap()).await, Ok(None));
+}
+
+async fn what_is_trimmed_is_not_read_and_repeats_are_recognised_as_long_as_asked(store: &dyn Store) {
+    assert_eq!(store.create_room(profile("long", "long")).await, Ok(()));
+    let room = RoomId::parse("long").unwrap();
+    let trim = |epoch, below, recognised, since| Trim {
+        epoch: Epoch(epoch),
+        below: Seq(below),
+        recognised,
+        recognised_since: message("long", since, "").timestamp,
+    };
+    let kept = async |trim: Trim| match store.trim(room.clone(), trim).await {
+        Ok(TrimOutcome::Trimmed { floor, .. }) => floor.0,
+        other => panic!("{other:?}"),
+    };
+    let nowhere = RoomId::parse("nowhere").unwrap();
+    assert_eq!(store.trim(nowhere, trim(1, 5, 0, 0)).await, Ok(TrimOutcome::NoRoom));
+    assert_eq!(claim(store, "long").await.epoch, Epoch(1));
+    assert_eq!(kept(trim(1, 5, 0, 99)).await, 1, "there is nothing to give up");
+    assert_eq!(
+        outcomes(store, vec![append("long", 1, 1, 1..=20)]).await,
+        [AppendOutcome::Committed]
+    );
+    assert_eq!(
+        store.trim(room.clone(), trim(0, 5, 0, 99)).await,
+        Ok(TrimOutcome::Fenced(Epoch(1)))
+    );
+    let numbers = async |from, limit| {
+        let read = contents(store, "long", from, limit).await;
+        read.into_iter().map(|m| m.seq.0).collect::<Vec<_>>()
+    };
+    // Everything is recognised: because it is among the last 20, or because it is young enough.
+    for trim in [trim(1, 8, 20, 99), trim(1, 3, 0, 0), trim(1, 8, 0, 1)] {
+        assert_eq!(kept(trim).await, 8, "a floor does not go down");
+        assert_eq!(numbers(1, 3).await, [8, 9, 10], "the first is the first that is kept");
+        assert_eq!(numbers(10, 2).await, [10, 11]);
+        let repeat = Append {
+            items: [NewMessage {
+                message: message("long", 21, &format!("{ODD} 2")),
+                ..append("long", 0, 1, 2..=2).items[0].clone()
+            }]
+            .into(),
+            ..append("long", 2, 1, 2..=2)
+        };
+        let found = outcomes(store, vec![repeat]).await;
+        let [AppendOutcome::Repeats(repeats)] = &found[..] else {
+            panic!("{found:?}");
+        };
+        assert_eq!((repeats[0].seq, repeats[0].same_content), (Seq(2), true));
+    }
+    // Now 2 is forgotten, and 8 is kept because it can be read, whoever would recognise it.
+    assert_eq!(kept(trim(1, 8, 5, 99)).await, 8);
+    let again = |seq, of: u64| Append {
+        items: [NewMessage {
+            message: message("long", seq, &format!("{ODD} {of}")),
+            ..append("long", 0, 1, of..=of).items[0].clone()
+        }]
+        .into(),
+        ..append("long", 3, 1, seq..=seq)
+    };
+    let found = outcomes(store, vec![again(21, 8), again(21, 2)]).await;
+    assert!(
+        matches!(&found[..], [AppendOutcome::Repeats(_), AppendOutcome::Committed]),
+        "{found:?}"
+    );
+    assert_eq!(kept(trim(1, 99, 0, 99)).await, 21, "the last message stays");
+    assert_eq!(numbers(1, 9).await, [21]);
+    let claimed = claim(store, "long").await;
+    assert_eq!((claimed.floor, claimed.head), (Seq(21), Seq(21)));
+    assert_eq!(store.heads(vec![room]).await.unwrap()[0].1, Seq(21));
 }

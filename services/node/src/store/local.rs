@@ -15,6 +15,7 @@ mod error;
 mod migrations;
 mod readers;
 mod rows;
+mod trim;
 mod writer;
 
 pub use error::OpenError;
@@ -22,7 +23,7 @@ pub use error::OpenError;
 use super::{Appender, CreateError, RoomPage, Store, StoreError, StoreFuture};
 use crate::telemetry::metrics::Metrics;
 use chat_engine::room::roster::Seat;
-use chat_engine::stored::{Append, Appended, ClaimedRoom, RoomProfile, StoredSeat};
+use chat_engine::stored::{Append, Appended, ClaimedRoom, RoomProfile, StoredSeat, Trim, TrimOutcome};
 use chat_protocol::ids::{Incarnation, NodeId, RoomId, Seq};
 use chat_protocol::message_frame::Message;
 use checkpoint::Checkpointer;
@@ -201,6 +202,12 @@ impl Store for LocalStore {
 
     fn seated_rooms(&self) -> StoreFuture<Result<Vec<RoomId>, StoreError>> {
         self.read_with(rows::seated_rooms)
+    }
+
+    fn trim(&self, room_id: RoomId, trim: Trim) -> StoreFuture<Result<TrimOutcome, StoreError>> {
+        let (answer, answered) = oneshot::channel();
+        drop(self.0.commands.send(Command::Do(Work::Trim { room_id, trim, answer })));
+        Box::pin(async move { answered.await.unwrap_or_else(|_| Err(closed())) })
     }
 
     fn read(

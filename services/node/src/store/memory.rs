@@ -2,10 +2,12 @@
 
 use super::{Appender, CreateError, RoomPage, Store, StoreError, StoreFuture};
 use chat_engine::room::roster::Seat;
-use chat_engine::stored::{Append, AppendOutcome, Appended, ClaimedRoom, NewMessage, Repeat, RoomProfile, StoredSeat};
+use chat_engine::stored::{
+    Append, AppendOutcome, Appended, ClaimedRoom, NewMessage, Repeat, RoomProfile, StoredSeat, Trim, TrimOutcome,
+};
 use chat_protocol::ids::{ClientMsgId, Epoch, Generation, Incarnation, NodeId, RoomId, Seq, UserName};
 use chat_protocol::message_frame::Message;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 
@@ -27,7 +29,9 @@ struct Rooms {
 struct StoredRoom {
     profile: RoomProfile,
     epoch: Epoch,
-    messages: Vec<Message>,
+    /// Without a hole. Those below `floor` are not read; they only recognise repeats.
+    messages: VecDeque<Message>,
+    floor: Seq,
     /// Where sendings are that may be repeated.
     sendings: HashMap<(UserName, ClientMsgId), Seq>,
     seats: BTreeMap<Seat, StoredSeat>,
@@ -61,7 +65,28 @@ impl Rooms {
 
 impl StoredRoom {
     fn head(&self) -> Seq {
-        self.messages.last().map_or(Seq::ZERO, |m| m.seq)
+        self.messages.back().map_or(Seq::ZERO, |m| m.seq)
+    }
+
+    fn trim(&mut self, trim: Trim) -> TrimOutcome {
+        if trim.epoch != self.epoch {
+            return TrimOutcome::Fenced(self.epoch);
+        }
+        self.floor = self.floor.max(trim.below.min(self.head()));
+        let forgotten = self.head().0.saturating_sub(trim.recognised);
+        while self
+            .messages
+            .front()
+            .is_some_and(|m| m.seq < self.floor && m.seq.0 <= forgotten && m.timestamp < trim.recognised_since)
+        {
+            self.messages.pop_front();
+        }
+        let kept = self.messages.front().map_or(Seq::ZERO, |m| m.seq);
+        self.sendings.retain(|_, seq| *seq >= kept);
+        TrimOutcome::Trimmed {
+            floor: self.floor,
+            more: false,
+        }
     }
 
     fn append(&mut self, append: &Append) -> AppendOutcome {
@@ -81,7 +106,7 @@ impl StoredRoom {
                     let sending = (item.message.username.clone(), id.clone());
                     self.sendings.insert(sending, item.message.seq);
                 }
-                self.messages.push(item.message.clone());
+                self.messages.push_back(item.message.clone());
             }
             return AppendOutcome::Committed;
         }
@@ -112,7 +137,8 @@ impl StoredRoom {
     }
 
     fn read_one(&self, seq: Seq) -> Option<&Message> {
-        self.messages.get(usize::try_from(seq.0.checked_sub(1)?).ok()?)
+        let kept = self.messages.front()?.seq.0;
+        self.messages.get(usize::try_from(seq.0.checked_sub(kept)?).ok()?)
     }
 }
 
@@ -171,7 +197,8 @@ impl Store for MemoryStore {
         rooms.in_order.push(StoredRoom {
             profile,
             epoch: Epoch(0),
-            messages: Vec::new(),
+            messages: VecDeque::new(),
+            floor: Seq(1),
             sendings: HashMap::new(),
             seats: BTreeMap::new(),
         });
@@ -187,7 +214,7 @@ impl Store for MemoryStore {
                 generation: Generation(1),
                 epoch,
                 head,
-                floor: Seq(1),
+                floor: room.floor,
                 seats: room.seats.values().cloned().collect(),
             }
         });
@@ -219,6 +246,11 @@ impl Store for MemoryStore {
         ready(Ok(seated.map(|room| room.profile.room_id.clone()).collect()))
     }
 
+    fn trim(&self, room_id: RoomId, trim: Trim) -> StoreFuture<Result<TrimOutcome, StoreError>> {
+        let outcome = self.lock().get_mut(&room_id).map(|room| room.trim(trim));
+        ready(Ok(outcome.unwrap_or(TrimOutcome::NoRoom)))
+    }
+
     fn read(
         &self,
         room_id: RoomId,
@@ -227,7 +259,6 @@ impl Store for MemoryStore {
         max_bytes: usize,
     ) -> StoreFuture<Result<Vec<Message>, StoreError>> {
         let rooms = self.lock();
-        let skip = usize::try_from(from.0.saturating_sub(1)).unwrap_or(usize::MAX);
         let mut bytes = 0_usize;
         let messages = rooms.get(&room_id).map(|room| {
             let fits = |m: &&Message| {
@@ -235,9 +266,11 @@ impl Store for MemoryStore {
                 bytes = bytes.saturating_add(m.content.len());
                 first || bytes <= max_bytes
             };
+            let kept = room.messages.front().map_or(0, |m| m.seq.0);
+            let skip = from.max(room.floor).0.saturating_sub(kept);
             room.messages
                 .iter()
-                .skip(skip)
+                .skip(usize::try_from(skip).unwrap_or(usize::MAX))
                 .take(limit)
                 .take_while(fits)
                 .cloned()

@@ -15,8 +15,15 @@ impl Follower {
         }
     }
 
+    /// What was forwarded is uncertain. A join may be asked for twice, and is; a message may not.
     pub(super) fn on_reset(&mut self, effects: &mut Effects) {
+        let again = |pending: &Pending| matches!(pending, Pending::Join { left: false, .. });
+        let (joins, rest) = std::mem::take(&mut self.pending)
+            .into_iter()
+            .partition(|(_, pending)| again(pending));
+        self.pending = rest;
         self.refuse_pending(effects);
+        self.pending = joins;
         if !self.audience.is_empty() {
             let seats = self
                 .audience
@@ -28,6 +35,20 @@ impl Follower {
                 })
                 .collect();
             self.tell(PeerBody::Seats(seats), effects);
+        }
+        for (request, pending) in &self.pending {
+            if let Pending::Join {
+                origin, user, terms, ..
+            } = pending
+            {
+                let join = PeerBody::Join {
+                    request: *request,
+                    session: origin.session,
+                    user: user.clone(),
+                    key: terms.key().cloned(),
+                };
+                self.tell(join, effects);
+            }
         }
     }
 

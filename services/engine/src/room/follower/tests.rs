@@ -4,6 +4,7 @@ use super::*;
 use crate::testing::*;
 use chat_protocol::ids::MessageId;
 use chat_protocol::peer_item::AnnouncedSeat;
+use chat_protocol::server_frame::ResyncReason;
 
 struct MemberRoom(Follower);
 
@@ -92,6 +93,10 @@ fn delivered(epoch: u64, frames: Vec<MessageFrame>) -> Input {
 
 fn numbers(range: std::ops::RangeInclusive<u64>) -> Vec<MessageFrame> {
     range.map(|seq| frame(seq, "ines", &format!("t{seq}"), seq)).collect()
+}
+
+fn untrimmed(frames: Vec<MessageFrame>) -> Range {
+    Range { frames, floor: None }
 }
 
 fn read_from(seq: u64) -> Effect {
@@ -232,11 +237,11 @@ fn a_hole_is_read_from_the_admin_once_while_more_arrives() {
     assert_eq!(room.on(1, delivered(1, numbers(6..=6))), [read_from(4)]);
     assert_eq!(room.on(2, delivered(1, numbers(7..=8))), []);
     assert_eq!(
-        room.on(3, Input::RangeRead(Ok(numbers(4..=6)))),
+        room.on(3, Input::RangeRead(Ok(untrimmed(numbers(4..=6))))),
         [Effect::Deliver(numbers(4..=6)), read_from(7)]
     );
     assert_eq!(
-        room.on(4, Input::RangeRead(Ok(numbers(7..=8)))),
+        room.on(4, Input::RangeRead(Ok(untrimmed(numbers(7..=8))))),
         [Effect::Deliver(numbers(7..=8))]
     );
     assert_eq!(
@@ -252,10 +257,10 @@ fn a_repair_that_fails_or_brings_nothing_is_tried_again() {
     assert_eq!(room.on(10, Input::RangeRead(Err("timeout".into()))), []);
     assert_eq!(room.0.next_deadline(), Some(Millis(210)));
     assert_eq!(room.timeout(210), [read_from(4)]);
-    assert_eq!(room.on(220, Input::RangeRead(Ok(numbers(8..=9)))), []);
+    assert_eq!(room.on(220, Input::RangeRead(Ok(untrimmed(numbers(8..=9))))), []);
     assert_eq!(room.timeout(420), [read_from(4)]);
     assert_eq!(
-        room.on(430, Input::RangeRead(Ok(numbers(4..=6)))),
+        room.on(430, Input::RangeRead(Ok(untrimmed(numbers(4..=6))))),
         [Effect::Deliver(numbers(4..=6))]
     );
 }
@@ -303,6 +308,51 @@ fn when_the_admin_is_another_life_forwards_are_unknown_and_seats_are_announced_a
         [read_from(4)]
     );
     assert_eq!(room.on(4, say(10, "ho")), [forward(3, "ho")]);
+}
+
+#[test]
+fn a_join_under_way_when_the_admin_becomes_another_life_is_asked_for_again_and_answered_once() {
+    let mut room = MemberRoom::with(1, "otto", 3);
+    let asked = PeerBody::Join {
+        request: 2,
+        session: SessionId(2),
+        user: user("vera"),
+        key: None,
+    };
+    let wants_in = |session, name| Input::Join {
+        origin: from("b", session, 1),
+        user: user(name),
+        terms: Terms::Classic,
+    };
+    assert_eq!(room.on(1, wants_in(2, "vera")), [tell(asked.clone())]);
+    room.on(1, wants_in(3, "gone"));
+    room.on(
+        1,
+        Input::Leave {
+            origin: from("b", 3, 2),
+            user: user("gone"),
+        },
+    );
+    // Whoever left meanwhile does not come in by it.
+    let refused = answer(from("b", 3, 1), Answer::JoinRefused(Reject::AdminUnavailable));
+    assert_eq!(
+        room.on(2, Input::AdminReset),
+        [refused, tell(PeerBody::Seats(vec![announced(1, "otto")])), tell(asked)]
+    );
+    let there = joined(&["otto", "vera"], 2, 3);
+    let answered = || Input::Answered {
+        request: 2,
+        answer: Answer::Joined(there.clone()),
+    };
+    assert_eq!(
+        room.on(3, answered()),
+        [
+            answer(from("b", 2, 1), Answer::Joined(there.clone())),
+            subscribe(2, 0),
+            page(2, 1, 3)
+        ]
+    );
+    assert_eq!(room.on(4, answered()), []);
 }
 
 #[test]
@@ -409,7 +459,7 @@ fn a_tail_that_is_still_missing_at_the_next_check_is_read() {
     assert_eq!(room.on(2, Input::Tail(Seq(5))), [], "5 may be on its way");
     assert_eq!(room.on(3, Input::Tail(Seq(7))), [read_from(4)], "5 was not");
     assert_eq!(
-        room.on(4, Input::RangeRead(Ok(numbers(4..=7)))),
+        room.on(4, Input::RangeRead(Ok(untrimmed(numbers(4..=7))))),
         [Effect::Deliver(numbers(4..=7))]
     );
 }
@@ -541,7 +591,7 @@ fn a_confirmation_waits_for_its_message_while_a_hole_is_read() {
     assert_eq!(room.on(3, input), [], "5 was not shown yet");
     let range = vec![frame(4, "ines", "t4", 4), frame(5, "otto", "hi", 2)];
     assert_eq!(
-        room.on(4, Input::RangeRead(Ok(range.clone()))),
+        room.on(4, Input::RangeRead(Ok(untrimmed(range.clone())))),
         [Effect::Deliver(range), answer(from("b", 1, 9), confirmation)]
     );
 }
@@ -579,4 +629,60 @@ fn what_follows_a_join_is_sent_behind_it_and_a_leave_undoes_it() {
         },
     );
     assert_eq!(effects[1..], [subscribe_from(1, 1), go_live(1), unsubscribe(1)]);
+}
+
+#[test]
+fn a_hole_closes_without_its_messages_only_if_the_admin_says_that_they_are_gone() {
+    let mut room = MemberRoom::with(1, "otto", 3);
+    room.on(
+        0,
+        Input::Join {
+            origin: from("b", 2, 1),
+            user: user("vera"),
+            terms: extended("key", Some((1, 3))),
+        },
+    );
+    room.on(
+        0,
+        Input::Answered {
+            request: 2,
+            answer: Answer::Joined(joined(&["otto", "vera"], 1, 3)),
+        },
+    );
+    assert_eq!(room.on(1, delivered(1, numbers(20..=20))), [read_from(4)]);
+    let late = Input::RangeRead(Ok(untrimmed(numbers(15..=20))));
+    assert_eq!(room.on(2, late), [], "later messages alone say nothing");
+    room.timeout(500);
+    let (floor, frames) = (Some(Seq(15)), numbers(15..=20));
+    let resync = Effect::Resync {
+        session: SessionId(2),
+        generation: Generation(1),
+        from: Seq(15),
+        reason: ResyncReason::Trimmed,
+    };
+    let session = SessionId(1);
+    assert_eq!(
+        room.on(501, Input::RangeRead(Ok(Range { frames, floor }))),
+        [
+            Effect::Overtaken { session },
+            resync,
+            go_live(2),
+            Effect::Deliver(numbers(15..=20))
+        ]
+    );
+    assert_eq!(
+        room.on(502, delivered(1, numbers(21..=21))),
+        [Effect::Deliver(numbers(21..=21))]
+    );
+}
+
+#[test]
+fn a_floor_that_was_passed_long_ago_changes_nothing() {
+    let mut room = MemberRoom::with(1, "otto", 3);
+    assert_eq!(room.on(1, delivered(1, numbers(6..=6))), [read_from(4)]);
+    let (floor, frames) = (Some(Seq(2)), numbers(4..=6));
+    assert_eq!(
+        room.on(2, Input::RangeRead(Ok(Range { frames, floor }))),
+        [Effect::Deliver(numbers(4..=6))]
+    );
 }

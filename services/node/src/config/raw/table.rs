@@ -2,7 +2,7 @@
 
 use super::Fallback::{Derived, Text};
 use super::{Group, Kind, Setting};
-use chat_protocol::limits::{MAX_MESSAGE_FRAME, MAX_REQUEST_BODY};
+use chat_protocol::limits::{MAX_MESSAGE_FRAME, MAX_REQUEST_BODY, MAX_SEQ};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -88,6 +88,12 @@ settings! {
         "Most of a room that is stored at once.";
     BACKLOG_BYTES: Rooms, Kind::Number(MAX_MESSAGE_FRAME as u64, GIB, "bytes"), Text("1048576"),
         "Newest frames of a room that stay in memory.";
+    HISTORY_MESSAGES: Rooms, Kind::Number(0, MAX_SEQ, "messages, 0 for all"), Text("0"),
+        "Newest messages of a room that are kept; at most a tenth more.";
+    REPEAT_WINDOW_MESSAGES: Rooms, Kind::Number(0, MAX_SEQ, "messages"), Text("10000"),
+        "Newest messages of a room that recognise a repeated send, kept or not.";
+    REPEAT_WINDOW_SECONDS: Rooms, Kind::Number(0, YEAR_SECONDS, "s"), Text("86400"),
+        "Messages not older than this do so, too.";
     MAX_ROOM_MACHINES: Rooms, Kind::Number(1, 100_000_000, "rooms"), Text("100000"),
         "Most rooms in memory; idle ones make way.";
 

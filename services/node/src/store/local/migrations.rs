@@ -16,7 +16,8 @@ const APPLICATION_ID: i64 = 0x6368_6174;
 /// text; `client_msg_id` recognises a repeated sending. Names are not unique in the schema: that is a rule of this
 /// store, not of every store with this schema. The second step notes where the rooms of other nodes are, and who sits
 /// in the rooms of this one. The third finds sendings by their ids alone: ids that begin with a time or a count, as most do,
-/// are then written side by side, whoever sends, and not on a page per sender.
+/// are then written side by side, whoever sends, and not on a page per sender. The fourth says below which number messages
+/// are not read any more.
 const STEPS: &[&str] = &[
     "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -63,9 +64,12 @@ const STEPS: &[&str] = &[
     DROP INDEX messages_by_client_msg_id;
     CREATE INDEX messages_by_sending ON messages (room, client_msg_id) WHERE client_msg_id IS NOT NULL;
 ",
+    "
+    ALTER TABLE rooms ADD COLUMN floor INTEGER NOT NULL DEFAULT 1;
+",
 ];
 
-const NEWEST: i64 = STEPS.len() as i64;
+pub(super) const NEWEST: i64 = STEPS.len() as i64;
 
 /// Settings of a connection that writes.
 pub(super) fn configure(database: &Connection) -> Result<(), OpenError> {

@@ -25,6 +25,7 @@ pub(super) struct RoomRow {
     pub(super) profile: RoomProfile,
     pub(super) generation: Generation,
     pub(super) epoch: Epoch,
+    pub(super) floor: Seq,
 }
 
 /// A number on its way to a column; ours stay far below the bound.
@@ -32,7 +33,7 @@ pub(super) fn number(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+pub(super) fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     let value: i64 = row.get(column)?;
     u64::try_from(value).map_err(|_| invalid(column, "a negative number"))
 }
@@ -61,7 +62,7 @@ fn profile(row: &Row<'_>) -> rusqlite::Result<RoomProfile> {
     })
 }
 
-const ROOM_COLUMNS: &str = "key, room_id, name, creator_id, description, created_at, generation, epoch";
+const ROOM_COLUMNS: &str = "key, room_id, name, creator_id, description, created_at, generation, epoch, floor";
 
 /// Begins a new life of the node, durably, and says which.
 pub(super) fn begin_life(
@@ -118,6 +119,7 @@ pub(super) fn room(database: &Connection, room_id: &RoomId) -> rusqlite::Result<
                 profile: profile(row)?,
                 generation: Generation(unsigned(row, 6)?),
                 epoch: Epoch(unsigned(row, 7)?),
+                floor: Seq(unsigned(row, 8)?),
             })
         })
         .optional()
@@ -196,13 +198,12 @@ pub(super) fn insert_message(database: &Connection, key: i64, item: &NewMessage)
     Ok(())
 }
 
-/// The number of the first message that is kept.
+/// The number of the first message that is read.
 pub(super) fn floor(database: &Connection, key: i64) -> rusqlite::Result<Seq> {
     database
-        .prepare_cached("SELECT seq FROM messages WHERE room = ?1 ORDER BY seq LIMIT 1")?
+        .prepare_cached("SELECT floor FROM rooms WHERE key = ?1")?
         .query_row([key], |row| unsigned(row, 0))
-        .optional()
-        .map(|seq| Seq(seq.unwrap_or(1)))
+        .map(Seq)
 }
 
 /// Left to itself, SQLite reads the whole room: it takes the primary key for the better way in.
@@ -292,6 +293,10 @@ pub(super) fn holds(database: &Connection, key: i64, message: &Message) -> rusql
         .exists(params![key, number(message.seq.0), message.message_id.as_str()])
 }
 
+/// Messages from a number on, or from the first that is kept.
+pub(super) const PAGE: &str = "SELECT seq, message_id, sender, content, messages.timestamp
+     FROM rooms JOIN messages ON room = key WHERE room_id = ?1 AND seq >= max(?2, floor) ORDER BY seq LIMIT ?3";
+
 pub(super) fn messages(
     database: &Connection,
     room_id: &RoomId,
@@ -299,10 +304,7 @@ pub(super) fn messages(
     limit: usize,
     max_bytes: usize,
 ) -> rusqlite::Result<Vec<Message>> {
-    let mut select = database.prepare_cached(
-        "SELECT seq, message_id, sender, content, timestamp FROM messages
-         WHERE room = (SELECT key FROM rooms WHERE room_id = ?1) AND seq >= ?2 ORDER BY seq LIMIT ?3",
-    )?;
+    let mut select = database.prepare_cached(PAGE)?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut rows = select.query(params![room_id.as_str(), number(from.0), limit])?;
     let (mut found, mut bytes) = (Vec::new(), 0_usize);

@@ -3,6 +3,8 @@
 use super::*;
 use crate::store::conformance::{append, contents, outcomes, profile, suite};
 use chat_engine::stored::AppendOutcome;
+use chat_protocol::ids::Epoch;
+use chat_protocol::timestamp::Timestamp;
 use std::fs;
 
 fn node(id: &str) -> NodeId {
@@ -131,13 +133,14 @@ async fn a_database_of_a_later_release_is_refused() {
         let sql = "UPDATE meta SET value = ?1 WHERE name = 'readable_by'";
         database.execute(sql, [schema]).unwrap();
     };
-    needs("4");
+    let known = migrations::NEWEST;
+    needs(&(known + 1).to_string());
     assert_eq!(
         refusal(dir.path()),
-        "the database has schema 99, this release knows 3 at most; use the newer release"
+        format!("the database has schema 99, this release knows {known} at most; use the newer release")
     );
     // What only added to the schema is served.
-    needs("3");
+    needs(&known.to_string());
     let store = open(dir.path()).unwrap();
     assert_eq!(store.rooms(None, 10).await.unwrap().total, 1);
     store.close().await;
@@ -212,18 +215,55 @@ async fn a_closed_store_says_so() {
 }
 
 #[tokio::test]
-async fn a_repeat_is_looked_for_in_the_index_and_not_in_the_whole_room() {
+async fn a_repeat_and_a_page_are_looked_for_in_an_index_and_not_in_the_whole_room() {
     let dir = used().await;
     let database = Connection::open(dir.path().join("chat.db")).unwrap();
-    let plan: String = database
-        .query_row(
-            &format!("EXPLAIN QUERY PLAN {}", rows::REPEAT),
-            rusqlite::params![1, "ines", "id", "content"],
-            |row| row.get(3),
-        )
-        .unwrap();
+    let plan = |sql: &str, values: &[&dyn rusqlite::ToSql]| -> Vec<String> {
+        let mut explain = database.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let steps = explain.query_map(values, |row| row.get(3)).unwrap();
+        steps.collect::<Result<_, _>>().unwrap()
+    };
     assert_eq!(
-        plan,
-        "SEARCH messages USING INDEX messages_by_sending (room=? AND client_msg_id=?)"
+        plan(rows::REPEAT, &[&1, &"ines", &"id", &"content"]),
+        ["SEARCH messages USING INDEX messages_by_sending (room=? AND client_msg_id=?)"]
     );
+    assert_eq!(
+        plan(rows::PAGE, &[&"r1", &1, &10]),
+        [
+            "SEARCH rooms USING INDEX sqlite_autoindex_rooms_1 (room_id=?)",
+            "SEARCH messages USING PRIMARY KEY (room=? AND seq>?)"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_long_history_is_given_up_at_once_and_removed_step_by_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    store.create_room(profile("r1", "hall")).await.unwrap();
+    store.claim(RoomId::parse("r1").unwrap()).await.unwrap().unwrap();
+    for n in 0..5 {
+        let range = n * 500 + 1..=n * 500 + 500;
+        assert_eq!(
+            outcomes(&store, vec![append("r1", n, 1, range)]).await,
+            [AppendOutcome::Committed]
+        );
+    }
+    let trim = Trim {
+        epoch: Epoch(1),
+        below: Seq(2_401),
+        recognised: 0,
+        recognised_since: Timestamp(i64::MAX),
+    };
+    for (rows, more) in [(1_500, true), (500, true), (100, false), (100, false)] {
+        let outcome = store.trim(RoomId::parse("r1").unwrap(), trim).await;
+        let floor = Seq(2_401);
+        assert_eq!(outcome, Ok(TrimOutcome::Trimmed { floor, more }));
+        let database = Connection::open(dir.path().join("chat.db")).unwrap();
+        let left: i64 = database
+            .query_row("SELECT count(*) FROM messages", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(left, rows);
+        assert_eq!(contents(&store, "r1", 1, 1_000).await.len(), 100);
+    }
 }

@@ -2,12 +2,12 @@
 
 use super::checkpoint::{self, Checkpointer};
 use super::directory::Directory;
-use super::{LocalLimits, rows};
+use super::{LocalLimits, rows, trim};
 use crate::bugs;
 use crate::store::{CreateError, StoreError};
 use crate::telemetry::metrics::Metrics;
 use chat_engine::room::roster::Seat;
-use chat_engine::stored::{Append, AppendOutcome, Appended, ClaimedRoom, RoomProfile, StoredSeat};
+use chat_engine::stored::{Append, AppendOutcome, Appended, ClaimedRoom, RoomProfile, StoredSeat, Trim, TrimOutcome};
 use chat_protocol::ids::{Epoch, NodeId, RoomId, Seq};
 use rusqlite::{Connection, ErrorCode};
 use std::collections::HashMap;
@@ -41,6 +41,11 @@ pub(super) enum Work {
         room_id: RoomId,
         answer: Answer<Result<Option<ClaimedRoom>, StoreError>>,
     },
+    Trim {
+        room_id: RoomId,
+        trim: Trim,
+        answer: Answer<Result<TrimOutcome, StoreError>>,
+    },
     // Nobody waits for these.
     Location {
         room_id: RoomId,
@@ -69,6 +74,10 @@ enum Reply {
     Claimed {
         result: Option<ClaimedRoom>,
         answer: Answer<Result<Option<ClaimedRoom>, StoreError>>,
+    },
+    Trimmed {
+        result: TrimOutcome,
+        answer: Answer<Result<TrimOutcome, StoreError>>,
     },
     Nobody,
 }
@@ -252,6 +261,16 @@ impl Writer {
                 let (result, status) = claimed.map_or_else(|why| (None, Err(why)), |result| (result, Ok(())));
                 (Reply::Claimed { result, answer }, status)
             }
+            Work::Trim { room_id, trim, answer } => {
+                let trimmed = if go {
+                    self.trim(&room_id, trim, rows)
+                } else {
+                    Ok(TrimOutcome::NoRoom)
+                };
+                let (result, status) =
+                    trimmed.map_or_else(|why| (TrimOutcome::NoRoom, Err(why)), |result| (result, Ok(())));
+                (Reply::Trimmed { result, answer }, status)
+            }
             note => {
                 *rows += 1;
                 let status = if go { self.note(note) } else { Ok(()) };
@@ -272,7 +291,7 @@ impl Writer {
                 Some(warm) => rows::drop_seat(&self.database, warm.key, &seat),
                 None => Ok(()),
             },
-            Work::Append { .. } | Work::Create { .. } | Work::Claim { .. } => Ok(()),
+            Work::Append { .. } | Work::Create { .. } | Work::Claim { .. } | Work::Trim { .. } => Ok(()),
         }
     }
 
@@ -317,9 +336,21 @@ impl Writer {
             generation: row.generation,
             epoch,
             head,
-            floor: rows::floor(&self.database, row.key)?,
+            floor: row.floor,
             seats: rows::seats(&self.database, row.key)?,
         }))
+    }
+
+    fn trim(&mut self, room_id: &RoomId, trim: Trim, rows: &mut u64) -> rusqlite::Result<TrimOutcome> {
+        let Some(warm) = self.warm_room(room_id)? else {
+            return Ok(TrimOutcome::NoRoom);
+        };
+        if trim.epoch != warm.epoch {
+            return Ok(TrimOutcome::Fenced(warm.epoch));
+        }
+        let (floor, changed, more) = trim::trim(&self.database, warm.key, warm.head, trim)?;
+        *rows += changed;
+        Ok(TrimOutcome::Trimmed { floor, more })
     }
 
     fn append(&mut self, append: &Append, rows: &mut u64) -> rusqlite::Result<Option<AppendOutcome>> {
@@ -387,6 +418,7 @@ impl Reply {
             Self::Appended { appended, outcomes } => drop(outcomes.send(appended)),
             Self::Created { result, answer } => drop(answer.send(result)),
             Self::Claimed { result, answer } => drop(answer.send(Ok(result))),
+            Self::Trimmed { result, answer } => drop(answer.send(Ok(result))),
             Self::Nobody => {}
         }
     }
@@ -410,6 +442,7 @@ impl Reply {
             }
             Self::Created { answer, .. } => drop(answer.send(Err(CreateError::Store(error)))),
             Self::Claimed { answer, .. } => drop(answer.send(Err(error))),
+            Self::Trimmed { answer, .. } => drop(answer.send(Err(error))),
             Self::Nobody => {}
         }
     }
