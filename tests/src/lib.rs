@@ -8,7 +8,7 @@ use chat_client::{ConnectOptions, RawConnection, RawFrame, request};
 use chat_node::config::{Config, StoreKind};
 use chat_node::telemetry::metrics::Metrics;
 use chat_node::{Addresses, Listeners, RunError, Shutdown};
-use chat_protocol::ids::NodeId;
+use chat_protocol::ids::{Incarnation, NodeId};
 use serde_json::Value;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -215,6 +215,27 @@ impl TestCluster {
         let node = self.nodes[n - 1].take().expect("the node runs");
         node.shutdown.force();
         node.ended().await.expect("a forced stop is no failure");
+    }
+
+    /// A node that does not run has an empty data directory from now on.
+    ///
+    /// # Panics
+    /// If the old one cannot be removed.
+    pub fn lose_disk(&self, n: usize) {
+        assert!(self.nodes[n - 1].is_none(), "a node that runs keeps its disk");
+        std::fs::remove_dir_all(&self.configs[n - 1].data_dir).expect("the directory can be removed");
+    }
+
+    /// The last life of a node that does not run was this one, whatever its clock says now.
+    ///
+    /// # Panics
+    /// If the node has no database.
+    pub fn pretend_former_life(&self, n: usize, life: Incarnation) {
+        let path = self.configs[n - 1].data_dir.join("chat.db");
+        let database = rusqlite::Connection::open(path).expect("there is a database");
+        let sql = "UPDATE meta SET value = ?1 WHERE name = 'incarnation'";
+        let changed = database.execute(sql, [life.to_string()]).expect("it can be written");
+        assert_eq!(changed, 1, "there was a life before");
     }
 
     /// Starts a node again, at its old addresses, on what its disk holds.

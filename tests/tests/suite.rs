@@ -11,6 +11,8 @@ mod classic;
 mod cluster;
 #[path = "suite/extended.rs"]
 mod extended;
+#[path = "suite/lives.rs"]
+mod lives;
 #[path = "suite/odd_peers.rs"]
 mod odd_peers;
 #[path = "suite/peer_port.rs"]

@@ -30,7 +30,7 @@ async fn post(node: &TestNode, path: &str, body: &str) -> String {
     raw(node, format!("{head}{body}").as_bytes()).await
 }
 
-async fn call(node: &TestNode, method: &str, params: &[Value]) -> Result<Value, RemoteFault> {
+pub(crate) async fn call(node: &TestNode, method: &str, params: &[Value]) -> Result<Value, RemoteFault> {
     let answer = post(node, "/RPC2", &write_call(method, params)).await;
     let (head, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
