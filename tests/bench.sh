@@ -47,6 +47,10 @@ title() { printf '\n### %s\n' "$*"; }
 title '1 fsync: 8 KiB written and synced, ms each (dd, 500 times)'
 dd if=/dev/zero of="$work/sync" bs=8k count=500 oflag=dsync 2>&1 | tail -1
 
+for dialect in classic extended classic extended; do
+    title "10 rooms x 100 members, 10 senders each, closed loop: $dialect dialect"
+    one; load --target ws://127.0.0.1:28081 --rooms 10 --members 100 --senders 10 --closed --dialect "$dialect"; stop
+done
 for what in floor one; do
     title "10 rooms x 100 members, 2 senders each, 200 msg/s: $what"
     "$what"; load --target ws://127.0.0.1:28081 --rooms 10 --members 100 --senders 2 --rate 200; stop
@@ -66,6 +70,29 @@ one; load --target ws://127.0.0.1:28081 --rooms 200 --members 1 --senders 1 --ra
 title '3 processes, 20 senders on node 2 in a room of node 1, closed loop'
 three
 load --target ws://127.0.0.1:28082 --create-on ws://127.0.0.1:28081 --rooms 1 --members 20 --senders 20 --closed; stop
+
+title '1,000 sessions whose node is killed: until all are back on the other two'
+three
+"$bin/chat-load" resume --target "$all" --kill "${pids[0]}" --server-pid "${pids[1]}" --server-pid "${pids[2]}" || true
+stop
+
+title '10,000,000 stored messages, 20 senders, closed loop: sends that the room has seen, and new ones'
+data=$work/long
+node 1 "" "$data"; stop
+# The ids are those of the load tool: no two look-ups share a page of the index.
+{
+    echo "INSERT INTO rooms (room_id, name, creator_id, created_at, generation, epoch, state)
+        VALUES ('long', 'long', 'load', 0, 1, 0, 0);"
+    echo 'BEGIN;'
+    echo "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000000)
+        INSERT INTO messages (room, seq, kind, message_id, sender, content, client_msg_id, timestamp)
+        SELECT (SELECT key FROM rooms), i, 0, 'm-' || i, 'load', 'hello', printf('%08x', i * 2654435761 % 4294967296), 0
+        FROM n;"
+    echo 'COMMIT;'
+} | sqlite3 "$data/chat.db"
+node 1 "" "$data"
+"$bin/chat-load" once --target ws://127.0.0.1:28081 --room long --stored 10000000 || true
+stop
 
 title '100,000 stored rooms: seconds to ready, CPU seconds in 10 idle seconds'
 data=$work/many

@@ -20,6 +20,10 @@ pub enum Command {
     Run(RunArgs),
     /// Open connections that do nothing and report what each costs.
     Idle(IdleArgs),
+    /// Kill a server under many sessions and report when all are back on the others.
+    Resume(ResumeArgs),
+    /// Repeat sends that a long room has seen, and report how long it takes to find out.
+    Once(OnceArgs),
     /// Serve rooms in the simplest way that works, as a yardstick for real servers.
     Floor(FloorArgs),
 }
@@ -95,6 +99,58 @@ pub struct IdleArgs {
     /// Process ids of servers on this machine, for memory.
     #[arg(long = "server-pid")]
     pub server_pids: Vec<u32>,
+    /// Report as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `resume`.
+#[derive(Debug, Clone, Args)]
+pub struct ResumeArgs {
+    /// Servers, separated by commas. All sessions begin on the first one, which is killed; the rooms are on the second.
+    #[arg(long = "target", value_delimiter = ',', required = true)]
+    pub targets: Vec<String>,
+    /// The process id of the first server.
+    #[arg(long)]
+    pub kill: u32,
+    /// Sessions.
+    #[arg(long, default_value_t = 1_000)]
+    pub sessions: usize,
+    /// Rooms that they share; each session is in one.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..10_000))]
+    pub rooms: u64,
+    /// Messages that are said in each room as soon as the server is dead.
+    #[arg(long, default_value_t = 20)]
+    pub missed: u64,
+    /// Longest wait until all are back, in seconds.
+    #[arg(long, default_value_t = 60.0)]
+    pub patience: f64,
+    /// Process ids of the other servers, for memory.
+    #[arg(long = "server-pid")]
+    pub server_pids: Vec<u32>,
+    /// Report as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `once`.
+#[derive(Debug, Clone, Args)]
+pub struct OnceArgs {
+    /// The server.
+    #[arg(long, default_value = "ws://127.0.0.1:8080")]
+    pub target: String,
+    /// The id of a room that was filled as the documentation of the module says.
+    #[arg(long)]
+    pub room: String,
+    /// How many messages are in it.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..1 << 31))]
+    pub stored: u64,
+    /// How many of them are sent again, and how many new ones are sent.
+    #[arg(long, default_value_t = 100_000)]
+    pub sends: u64,
+    /// Sessions that send, each one message after the other.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..10_000))]
+    pub senders: u64,
     /// Report as JSON.
     #[arg(long)]
     pub json: bool,

@@ -5,15 +5,19 @@
 //! * `worker` one thread with its rooms: connections, sending on time, receiving;
 //! * [`check`] the promises about one room;
 //! * [`floor`] the simplest server that could do the work, as a yardstick;
-//! * [`idle`] what a connection costs that does nothing.
+//! * [`idle`] what a connection costs that does nothing;
+//! * [`once`] what it costs that a send happens once;
+//! * [`resume`] how long it takes until everybody is back after a kill.
 
 pub mod args;
 pub mod check;
 pub mod floor;
 pub mod idle;
 mod limits;
+pub mod once;
 pub mod proc_stat;
 pub mod report;
+pub mod resume;
 mod run;
 pub mod scenario;
 pub mod stamp;

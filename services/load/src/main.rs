@@ -1,8 +1,8 @@
 //! `chat-load`: see `chat-load --help`.
 
-use chat_load::args::{Cli, Command, FloorArgs, IdleArgs, RunArgs};
+use chat_load::args::{Cli, Command, FloorArgs, IdleArgs, OnceArgs, ResumeArgs, RunArgs};
 use chat_load::scenario::Scenario;
-use chat_load::{CannotRun, floor, idle, raise_open_files, run};
+use chat_load::{CannotRun, floor, idle, once, raise_open_files, resume, run};
 use clap::Parser;
 use std::io::Write;
 use std::process::ExitCode;
@@ -17,6 +17,8 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => load(&args),
         Command::Idle(args) => sit(&args),
+        Command::Resume(args) => come_back(&args),
+        Command::Once(args) => repeat(&args),
         Command::Floor(args) => stand(&args),
     };
     result.unwrap_or_else(|error| {
@@ -43,6 +45,19 @@ fn sit(args: &IdleArgs) -> Result<ExitCode, CannotRun> {
     let cost = runtime(1)?.block_on(idle::measure(args))?;
     say(&if args.json { cost.to_json() } else { cost.to_text() })?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn come_back(args: &ResumeArgs) -> Result<ExitCode, CannotRun> {
+    raise_open_files(2 * args.sessions)?;
+    let report = runtime(1)?.block_on(resume::measure(args))?;
+    say(&if args.json { report.to_json() } else { report.to_text() })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn repeat(args: &OnceArgs) -> Result<ExitCode, CannotRun> {
+    let report = runtime(1)?.block_on(once::measure(args))?;
+    say(&if args.json { report.to_json() } else { report.to_text() })?;
+    Ok(ExitCode::from(if report.wrong == 0 { 0 } else { BROKEN }))
 }
 
 fn stand(args: &FloorArgs) -> Result<ExitCode, CannotRun> {
