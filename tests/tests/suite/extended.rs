@@ -608,3 +608,100 @@ async fn a_stopping_node_sends_its_sessions_away_and_they_go_on_elsewhere() {
     assert!([Some(1012), Some(4409)].contains(&code), "{code:?}");
     assert!(Instant::now() < deadline);
 }
+
+fn with_id(kind: &str, data: &Value) -> String {
+    json!({"type": kind, "id": 7, "data": data}).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_classic_session_that_asks_like_an_extended_one_is_answered_like_a_classic_one() {
+    let cluster = TestCluster::start(2).await;
+    let room = room(&cluster, 1).await;
+    for n in [1, 2] {
+        let mut classic = cluster.node(n).client().await;
+        let name = format!("classic{n}");
+        let terms = json!({"room_id": room, "username": name, "from": {"gen": 1, "seq": 99}, "history": 0});
+        let joined = classic.ask(&with_id("join_room", &terms)).await;
+        let plain = ["type", "data"].map(str::to_owned);
+        let details = [
+            "room_id",
+            "room_name",
+            "description",
+            "members",
+            "member_count",
+            "admin_node",
+        ];
+        let mut wanted: BTreeSet<String> = plain.clone().into();
+        wanted.extend(details.map(|key| format!("data.{key}")));
+        assert_eq!(fields(&joined), wanted, "{joined}");
+        if n == 2 {
+            let history = classic.next().await;
+            assert_eq!(
+                history["type"], "new_message",
+                "no position, the whole history: {history}"
+            );
+        }
+        let message = json!({"room_id": room, "username": name, "content": "hi", "client_msg_id": "same"});
+        let shown = classic.ask(&with_id("send_message", &message)).await;
+        assert_eq!(shown["type"], "new_message", "{shown}");
+        let sent = classic.next().await;
+        let mut wanted: BTreeSet<String> = plain.into();
+        wanted.extend(["room_id", "message_id", "sequence_number", "timestamp"].map(|key| format!("data.{key}")));
+        assert_eq!(fields(&sent), wanted, "{sent}");
+        let mut ask = async |kind: &str, data: Value| classic.ask(&with_id(kind, &data)).await;
+        for kind in ["read_history", "hello"] {
+            let unknown = ask(
+                kind,
+                json!({"room_id": room, "after_seq": 0, "protocol": 2, "user": name}),
+            )
+            .await;
+            assert_eq!(
+                unknown,
+                json!({"type": "error", "data": {"success": false, "message": format!("Unknown message type: {kind}")}})
+            );
+        }
+        for kind in ["list_rooms", "discover_rooms"] {
+            let list = ask(kind, json!({"limit": 0, "after": "x", "name": 5})).await;
+            assert!(list["data"]["rooms"].is_array(), "paging is not for it: {list}");
+            assert!(list["data"].get("next").is_none() && list.get("re").is_none(), "{list}");
+        }
+        assert_eq!(
+            ask("leave_room", json!({"room_id": room, "username": name})).await["type"],
+            "leave_room_success"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_only_extended_sessions_are_pushed_never_reaches_a_classic_one() {
+    let mut cluster = TestCluster::start_with(2, |config| {
+        config.limits.history_messages = 1;
+        config.limits.seat_grace = PATIENCE;
+    })
+    .await;
+    let room = room(&cluster, 1).await;
+    let mut classic = cluster.node(2).client().await;
+    classic.join(&room, "classic").await;
+    let mut extended = Extended::new(cluster.node(2), "extended").await;
+    extended.join(&room, None).await;
+    // degraded and recovered ...
+    cluster.crash(1).await;
+    until(&mut extended.client, |frame| frame["type"] == "degraded").await;
+    cluster.restart(1).await;
+    until(&mut extended.client, |frame| frame["type"] == "recovered").await;
+    // ... resync_required ...
+    extended.join(&room, Some((9, 9))).await;
+    assert_eq!(extended.next().await["type"], "resync_required");
+    // ... and reconnect: the classic one sees who came, and that the node is stopping.
+    cluster.node(2).shutdown.request();
+    until(&mut extended.client, |frame| frame["type"] == "reconnect").await;
+    let mut seen = Vec::new();
+    let code = loop {
+        match tokio::time::timeout(PATIENCE, classic.0.next()).await.unwrap() {
+            chat_client::RawFrame::Text(text) => seen.push(request::type_of(&text).to_owned()),
+            chat_client::RawFrame::Closed(closed) => break closed.code,
+            chat_client::RawFrame::Binary(_) => panic!("no frame is binary"),
+        }
+    };
+    assert_eq!((seen, code), (vec!["member_joined".to_owned()], Some(1012)));
+}
