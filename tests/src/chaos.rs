@@ -37,6 +37,8 @@ pub struct Plan {
     pub seed: u64,
     /// A directory on a small file system, which is filled to make the disk of the third node full.
     pub small_disk: Option<PathBuf>,
+    /// Only faults of this one of [`Fault::KINDS`].
+    pub only: Option<String>,
     /// Stop at the first violation.
     pub first_only: bool,
 }
@@ -75,7 +77,12 @@ pub async fn run(plan: &Plan, mut say: impl FnMut(String)) -> Result<Outcome, St
         .await
         .map_err(|why| format!("at the start: {why}"))?;
     for round in 1..=plan.rounds {
-        let fault = Fault::random(&mut random, nodes.len(), plan.small_disk.is_some());
+        let fault = loop {
+            let fault = Fault::random(&mut random, nodes.len(), plan.small_disk.is_some());
+            if plan.only.as_ref().is_none_or(|only| fault.kind() == only) {
+                break fault;
+            }
+        };
         crowd.resume();
         crowd.begin_pauses();
         sleep(CALM).await;

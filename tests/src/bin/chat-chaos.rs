@@ -3,13 +3,14 @@
 // A command speaks on its standard output.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+use chat_tests::chaos::fault::Fault;
 use chat_tests::chaos::{self, Plan};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const HELP: &str = "\
-chat-chaos --program PATH [--rounds N] [--seed N] [--small-disk DIR] [--first-only]
+chat-chaos --program PATH [--rounds N] [--seed N] [--small-disk DIR] [--only KIND] [--first-only]
 
 Runs three nodes under load, lets one random fault after the other happen, and compares after each what was acknowledged
 and shown with what the rooms hold. Exit status: 0 all promises kept, 1 one was broken, 2 it could not be run.
@@ -18,6 +19,7 @@ and shown with what the rooms hold. Exit status: 0 all promises kept, 1 one was 
   --rounds N         how many faults (10)
   --seed N           replays the schedule of a run with this seed
   --small-disk DIR   a directory on a small file system; adds the fault of a full disk
+  --only KIND        kill, stop, terminate, disk or wire: no other fault
   --first-only       stops at the first broken promise
 ";
 
@@ -28,6 +30,7 @@ fn plan() -> Result<Plan, String> {
         rounds: 10,
         seed: u64::from(now.subsec_nanos()) ^ now.as_secs(),
         small_disk: None,
+        only: None,
         first_only: false,
     };
     let mut args = std::env::args().skip(1);
@@ -39,9 +42,17 @@ fn plan() -> Result<Plan, String> {
             "--rounds" => plan.rounds = value()?.parse().map_err(|_| "--rounds needs a number".to_owned())?,
             "--seed" => plan.seed = number(value()?)?,
             "--small-disk" => plan.small_disk = Some(value()?.into()),
+            "--only" => plan.only = Some(value()?),
             "--first-only" => plan.first_only = true,
             _ => return Err(HELP.into()),
         }
+    }
+    if let Some(only) = &plan.only
+        && (!Fault::KINDS.contains(&only.as_str()) || (only == "disk" && plan.small_disk.is_none()))
+    {
+        return Err(format!(
+            "there is no fault of the kind {only}, or it needs --small-disk"
+        ));
     }
     if plan.program.as_os_str().is_empty() {
         return Err(HELP.into());

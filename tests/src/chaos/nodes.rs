@@ -33,6 +33,8 @@ pub struct Nodes {
     /// From each node to each other, in order.
     wires: Vec<((usize, usize), Proxy)>,
     filler: Option<PathBuf>,
+    /// A directory of this run on the small disk.
+    small: Option<tempfile::TempDir>,
     work: Option<tempfile::TempDir>,
 }
 
@@ -49,10 +51,12 @@ impl Nodes {
     /// Why they did not become ready.
     pub async fn start(program: &Path, small_disk: Option<&Path>) -> Result<Self, String> {
         let work = tempfile::tempdir().map_err(|why| format!("no directory: {why}"))?;
+        let small = small_disk.map(tempfile::tempdir_in).transpose();
+        let small = small.map_err(|why| format!("no directory on the small disk: {why}"))?;
         let mut nodes = Vec::new();
         for n in 0..COUNT {
-            let on_small_disk = small_disk.filter(|_| n == COUNT - 1);
-            let data = on_small_disk.unwrap_or(work.path()).join(format!("node{}", n + 1));
+            let on_small_disk = small.as_ref().filter(|_| n == COUNT - 1);
+            let data = on_small_disk.unwrap_or(&work).path().join(format!("node{}", n + 1));
             nodes.push(Node {
                 clients: free()?,
                 peers: free()?,
@@ -77,7 +81,8 @@ impl Nodes {
             program: program.to_owned(),
             nodes,
             wires,
-            filler: small_disk.map(|disk| disk.join("filler")),
+            filler: small.as_ref().map(|disk| disk.path().join("filler")),
+            small,
             work: Some(work),
         };
         for n in 0..COUNT {
@@ -214,17 +219,37 @@ impl Nodes {
         &found.expect("there is a wire between two nodes").1
     }
 
-    /// Leaves no byte free on the small disk.
+    /// Leaves no byte free on the small disk, and waits until its node notices: for a while it may write over what its log
+    /// has room for.
     ///
     /// # Errors
-    /// There is none.
-    pub fn fill_disk(&self) -> Result<(), String> {
+    /// There is none, or the node does not notice.
+    pub async fn fill_disk(&self) -> Result<(), String> {
+        let before = self.store_failures(COUNT - 1).await?;
         let path = self.filler.as_ref().ok_or("there is no small disk")?;
         let mut file = File::create(path).map_err(|why| format!("cannot fill the disk: {why}"))?;
         let block = vec![0; 1 << 16];
         while file.write_all(&block).is_ok() {}
         while file.write_all(&[0]).is_ok() {}
+        let deadline = Instant::now() + PATIENCE;
+        while self.store_failures(COUNT - 1).await? == before {
+            if Instant::now() > deadline {
+                return Err("the node with the small disk writes on although its disk is full".into());
+            }
+            sleep(LOOK).await;
+        }
         Ok(())
+    }
+
+    /// Commits of a node that failed, in its life.
+    async fn store_failures(&self, n: usize) -> Result<u64, String> {
+        let metrics = ask(self.nodes[n].operations, "/metrics").await;
+        let metrics = metrics.map_err(|why| format!("node {} says nothing of itself: {why}", n + 1))?;
+        let line = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("chat_store_failures_total "));
+        let count = line.and_then(|count| count.trim().parse().ok());
+        count.ok_or_else(|| "there is no count of failed commits".to_owned())
     }
 
     /// The disk is as before.
@@ -253,6 +278,7 @@ impl Nodes {
 
     /// The logs and the data stay where they are: here.
     pub fn keep_logs(&mut self) -> Option<PathBuf> {
+        drop(self.small.take().map(tempfile::TempDir::keep));
         self.work.take().map(tempfile::TempDir::keep)
     }
 }
@@ -270,15 +296,16 @@ impl Drop for Nodes {
 }
 
 async fn ready(at: SocketAddr) -> bool {
-    let ask = async {
-        let mut stream = TcpStream::connect(at).await?;
-        stream
-            .write_all(b"GET /ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            .await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        Ok::<_, std::io::Error>(answer.starts_with("HTTP/1.1 200"))
-    };
-    let answer = tokio::time::timeout(Duration::from_secs(1), ask).await;
-    answer.is_ok_and(|answer| answer.unwrap_or(false))
+    let answer = tokio::time::timeout(Duration::from_secs(1), ask(at, "/ready")).await;
+    answer.is_ok_and(|answer| answer.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")))
+}
+
+/// What the operations port says at a path, head and body.
+async fn ask(at: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(at).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
 }
