@@ -19,6 +19,8 @@ mod odd_peers;
 mod peer_port;
 #[path = "suite/protocol_page.rs"]
 mod protocol_page;
+#[path = "suite/scale.rs"]
+mod scale;
 #[path = "suite/sessions.rs"]
 mod sessions;
 #[path = "suite/trimming.rs"]

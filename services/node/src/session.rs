@@ -18,7 +18,6 @@ use chat_protocol::ids::{RoomId, SeatKey, SessionId, UserName};
 use chat_protocol::server_frame::{ExtendedFrame, Extra, ServerFrame};
 use outbound::Outbound;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use tokio::sync::Notify;
 
@@ -34,7 +33,6 @@ pub struct Session {
     seats: Mutex<BTreeMap<RoomId, UserName>>,
     /// Set once, by `hello`, before anything else is asked.
     extended: OnceLock<Extended>,
-    answered: AtomicUsize,
     wake: Notify,
 }
 
@@ -56,7 +54,6 @@ impl Session {
             outbound,
             seats: Mutex::default(),
             extended: OnceLock::new(),
-            answered: AtomicUsize::new(0),
             wake: Notify::new(),
         }
     }
@@ -86,17 +83,6 @@ impl Session {
             return codec::encode(frame);
         }
         codec::encode_extended(ExtendedFrame { re, frame, extra })
-    }
-
-    /// A request under way is answered: its answer is in the queue.
-    pub fn answer_given(&self) {
-        self.answered.fetch_add(1, Ordering::AcqRel);
-        self.wake.notify_one();
-    }
-
-    /// How many requests were answered since the last call.
-    fn take_answered(&self) -> usize {
-        self.answered.swap(0, Ordering::AcqRel)
     }
 
     /// Wakes the actor so that it looks at the queue.

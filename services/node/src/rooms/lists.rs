@@ -220,8 +220,9 @@ fn cut_to(page: &ListPage, rooms: &mut Vec<RoomSummary>) -> Option<Arc<str>> {
 
 /// Queues an answer, writes it, and lets the connection go on.
 fn finish(session: &Session, re: Option<&RequestId>, frame: &ServerFrame, extra: &Extra) {
-    if session.outbound.push(session.encode(re, frame, extra)) && session.outbound.flush() != Flushed::Empty {
-        session.wake();
+    if session.outbound.push_answer(session.encode(re, frame, extra)) {
+        // What the socket does not take now is written by the actor, which is woken anyway.
+        let _: Flushed = session.outbound.flush();
     }
-    session.answer_given();
+    session.wake();
 }

@@ -5,6 +5,7 @@ use super::shard::{Asking, Completion, Entry, Machine, Outside, Subscriber};
 use crate::bugs;
 use crate::session::Session;
 use crate::session::outbound::Offered;
+use bytes::Bytes;
 use chat_engine::effect::{Answer, Effect, Origin};
 use chat_engine::room::{self, follower};
 use chat_engine::stored::StoredSeat;
@@ -182,7 +183,7 @@ impl Outside {
     }
 
     /// Queues bytes for a connection; it is flushed at the end of the turn.
-    fn push(&mut self, session: &Arc<Session>, bytes: bytes::Bytes) {
+    fn push(&mut self, session: &Arc<Session>, bytes: Bytes) {
         if session.outbound.push(bytes) {
             self.dirty.push(Arc::clone(session));
         }
@@ -395,9 +396,15 @@ impl Outside {
             else {
                 return;
             };
-            self.push(&session, bytes);
-            self.answered.push(session);
+            self.push_answer(session, bytes);
         }
+    }
+
+    fn push_answer(&mut self, session: Arc<Session>, bytes: Bytes) {
+        if session.outbound.push_answer(bytes) {
+            self.dirty.push(Arc::clone(&session));
+        }
+        self.answered.push(session);
     }
 
     fn count_refusal(&self, frame: &ServerFrame) {
@@ -434,8 +441,7 @@ impl Outside {
             Request::History { .. } => ServerFrame::RequestRefused { room_id, reject },
         };
         self.count_refusal(&frame);
-        self.push(session, session.encode(re, &frame, &extra));
-        self.answered.push(Arc::clone(session));
+        self.push_answer(Arc::clone(session), session.encode(re, &frame, &extra));
     }
 
     fn announce(

@@ -229,7 +229,7 @@ impl Shard {
         }
         // After the flush, so that an answer is written together with what was delivered before it.
         for session in self.outside.answered.drain(..) {
-            session.answer_given();
+            session.wake();
         }
     }
 

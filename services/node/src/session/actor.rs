@@ -113,20 +113,22 @@ impl Actor {
     }
 
     async fn on_wake(&mut self) {
-        let answered = self.session.take_answered();
-        if answered > 0 {
-            self.in_flight = self.in_flight.saturating_sub(answered);
-            if self.in_flight == 0 {
-                self.asked.clear();
-            }
-            while self.in_flight == 0
-                && let Some(text) = self.waiting.pop_front()
-            {
-                self.waiting_bytes -= text.len();
-                self.start(&text).await;
-            }
+        self.count_answers();
+        while self.in_flight == 0
+            && let Some(text) = self.waiting.pop_front()
+        {
+            self.waiting_bytes -= text.len();
+            self.start(&text).await;
         }
         self.flush();
+    }
+
+    fn count_answers(&mut self) {
+        let answered = self.session.outbound.take_answers();
+        self.in_flight = self.in_flight.saturating_sub(answered);
+        if answered > 0 && self.in_flight == 0 {
+            self.asked.clear();
+        }
     }
 
     fn flush(&self) {
@@ -139,6 +141,7 @@ impl Actor {
         if !std::mem::replace(&mut self.greeted, true) && inbound::greet(&self.session, &self.rooms, text) {
             return;
         }
+        self.count_answers();
         if self.in_flight >= MAX_PIPELINE {
             inbound::refuse_excess(&self.session, text);
             return;

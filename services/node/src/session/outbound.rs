@@ -42,6 +42,8 @@ pub struct Sent {
 struct State {
     queue: VecDeque<Bytes>,
     bytes: usize,
+    /// Answers to requests that were queued and not counted yet.
+    answers: usize,
     /// How much of the first chunk is written.
     written: usize,
     dirty: bool,
@@ -124,11 +126,27 @@ impl Outbound {
     /// A connection whose queue exceeds its bound by more than a frame does not read at all: it is closed as a slow
     /// reader instead of being queued for.
     pub fn push(&self, bytes: Bytes) -> bool {
+        Self::add(&mut self.state(), self.limit, bytes)
+    }
+
+    /// As [`Self::push`], for the answer to a request. It counts from the moment at which it is queued, and so before the
+    /// client can have seen it and asked the next thing.
+    pub fn push_answer(&self, bytes: Bytes) -> bool {
         let mut state = self.state();
+        state.answers += 1;
+        Self::add(&mut state, self.limit, bytes)
+    }
+
+    /// How many answers were queued since the last call.
+    pub fn take_answers(&self) -> usize {
+        std::mem::take(&mut self.state().answers)
+    }
+
+    fn add(state: &mut State, limit: usize, bytes: Bytes) -> bool {
         if state.dead || state.closing.is_some() {
             return false;
         }
-        if state.bytes > 0 && state.bytes + bytes.len() > self.limit + MAX_OUTBOUND_FRAME {
+        if state.bytes > 0 && state.bytes + bytes.len() > limit + MAX_OUTBOUND_FRAME {
             state.closing = Some(CloseReason::SlowReader);
             return true;
         }

@@ -75,7 +75,7 @@ settings! {
     PONG_TIMEOUT_MS: Clients, Kind::Number(1, DAY_MS, "ms"), Text("20000"), "Longest wait for the pong.";
     INACTIVITY_SECONDS: Clients, Kind::Number(0, YEAR_SECONDS, "s, 0 for never"), Text("900"),
         "Idle time after which a member leaves.";
-    MAX_ROOMS_PER_CONNECTION: Clients, Kind::Number(1, 1_000_000, "rooms"), Text("256"),
+    MAX_ROOMS_PER_CONNECTION: Clients, Kind::Number(1, 1_000_000, "rooms"), Text("512"),
         "Most rooms that one client is in.";
 
     SHARDS: Rooms, Kind::Number(1, 256, "tasks"), Text("2"), "Tasks that share the rooms.";
