@@ -25,3 +25,5 @@ mod scale;
 mod sessions;
 #[path = "suite/trimming.rs"]
 mod trimming;
+#[path = "suite/weaknesses.rs"]
+mod weaknesses;

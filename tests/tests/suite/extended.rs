@@ -40,7 +40,7 @@ async fn until(client: &mut Client, done: impl Fn(&Value) -> bool) -> Vec<Value>
     }
 }
 
-fn kinds(frames: &[Value]) -> Vec<&str> {
+pub(crate) fn kinds(frames: &[Value]) -> Vec<&str> {
     frames.iter().filter_map(|frame| frame["type"].as_str()).collect()
 }
 

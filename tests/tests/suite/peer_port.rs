@@ -22,7 +22,7 @@ async fn raw(node: &TestNode, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-async fn post(node: &TestNode, path: &str, body: &str) -> String {
+pub(crate) async fn post(node: &TestNode, path: &str, body: &str) -> String {
     let head = format!(
         "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: text/xml\r\nContent-Length: {}\r\n\r\n",
         body.len()
