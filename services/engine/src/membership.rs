@@ -166,6 +166,18 @@ mod tests {
     }
 
     #[test]
+    fn w35_the_first_miss_after_a_recovery_is_a_first_miss() {
+        let mut m = watching("b");
+        heard(&mut m, 1_000, Some(7));
+        for at in [2_000, 3_000, 4_000] {
+            missed(&mut m, at, 0);
+        }
+        assert_eq!(m.health(&node("b")), Some(Health::Failed));
+        heard(&mut m, 5_000, Some(7));
+        assert_eq!(missed(&mut m, 6_000, 0), [Change::Health(node("b"), Health::Degraded)]);
+    }
+
+    #[test]
     fn a_node_that_was_late_itself_accuses_nobody() {
         let mut m = watching("b");
         heard(&mut m, 1_000, Some(7));
