@@ -10,6 +10,7 @@ pub mod follower;
 pub mod history;
 mod membership;
 pub mod roster;
+pub mod sendings;
 pub mod sequencer;
 
 use crate::effect::{Answer, Effect, Effects, Joined, Origin, Submission, Terms};

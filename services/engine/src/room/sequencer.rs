@@ -4,14 +4,14 @@
 //! with the load and no message waits for a timer. A number belongs to a message from its first append on: an append
 //! whose outcome nobody knows is repeated unchanged, and nothing passes it.
 
+use super::sendings::{Key, Placed, Sendings};
 use crate::effect::{Effect, Effects, Origin, Submission};
 use crate::stored::{Append, NewMessage, Repeat};
 use crate::time::{Millis, Now};
-use chat_protocol::ids::{ClientMsgId, Epoch, MessageId, RoomId, Seq, UserName};
+use chat_protocol::ids::{Epoch, RoomId, Seq};
 use chat_protocol::message_frame::Message;
 use chat_protocol::timestamp::Timestamp;
-use std::collections::{BTreeMap, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::VecDeque;
 
 /// Bounds of a sequencer.
 #[derive(Debug, Clone, Copy)]
@@ -38,26 +38,6 @@ impl Default for SequencerLimits {
             remembered: 1_024,
         }
     }
-}
-
-/// What became of a submission earlier.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Placed {
-    /// Which message.
-    pub message_id: MessageId,
-    /// Its place.
-    pub seq: Seq,
-    /// When it was accepted.
-    pub timestamp: Timestamp,
-    /// Tells its content from another one.
-    digest: u64,
-}
-
-fn digest(content: &str) -> u64 {
-    // Without random keys, so the same in every life; a sender that makes two contents collide fools only itself.
-    let mut hasher = DefaultHasher::new();
-    content.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// What to do with a submission.
@@ -87,8 +67,6 @@ pub struct Batch {
     retries: u32,
 }
 
-type Key = (UserName, ClientMsgId);
-
 #[derive(Debug)]
 struct Waiting {
     origins: Vec<Origin>,
@@ -107,14 +85,13 @@ pub struct Sequencer {
     in_flight: Option<Batch>,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
-    placed: BTreeMap<Key, Placed>,
-    placed_order: VecDeque<Key>,
+    sendings: Sendings,
 }
 
 impl Sequencer {
     /// A sequencer that has not been told yet where the room stands.
     #[must_use]
-    pub const fn new(room_id: RoomId, limits: SequencerLimits) -> Self {
+    pub fn new(room_id: RoomId, limits: SequencerLimits) -> Self {
         Self {
             room_id,
             limits,
@@ -124,8 +101,7 @@ impl Sequencer {
             in_flight: None,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
-            placed: BTreeMap::new(),
-            placed_order: VecDeque::new(),
+            sendings: Sendings::default(),
         }
     }
 
@@ -155,16 +131,19 @@ impl Sequencer {
 
     /// Accepts a submission, or recognises it.
     pub fn submit(&mut self, now: Now, submission: Submission) -> Admission {
-        if let Some(id) = &submission.client_msg_id {
-            let key = (submission.user.clone(), id.clone());
-            if let Some(placed) = self.placed.get(&key) {
-                return if placed.digest == digest(&submission.content) {
+        let key = submission.client_msg_id.as_ref();
+        let key = key.map(|id| Key::new(&submission.user, id));
+        if let Some(key) = &key {
+            if let Some(placed) = self.sendings.placed(key) {
+                return if placed.said(&submission.content) {
                     Admission::Repeat(placed.clone())
                 } else {
                     Admission::Conflict
                 };
             }
-            if let Some(admission) = self.join_pending(&key, &submission) {
+            if self.sendings.is_under_way(key)
+                && let Some(admission) = self.join_pending(key, &submission)
+            {
                 return admission;
             }
         }
@@ -174,6 +153,9 @@ impl Sequencer {
             || self.head.0 + self.waiting.len() as u64 + self.in_flight_len() >= chat_protocol::limits::MAX_SEQ
         {
             return Admission::Full;
+        }
+        if let Some(key) = key {
+            self.sendings.begin(key);
         }
         self.waiting_bytes += bytes;
         self.waiting.push_back(Waiting {
@@ -211,7 +193,7 @@ impl Sequencer {
             )
         });
         for ((user, id, content), origins) in in_flight.chain(waiting) {
-            if *user == key.0 && id == Some(&key.1) {
+            if key.is(user, id) {
                 if *content != submission.content {
                     return Some(Admission::Conflict);
                 }
@@ -265,6 +247,7 @@ impl Sequencer {
             epoch: self.epoch,
             items: items.into(),
         };
+        self.sendings.begin_all(&append.items);
         effects.push(Effect::Append(append.clone()));
         self.in_flight = Some(Batch {
             append,
@@ -277,15 +260,14 @@ impl Sequencer {
 
     /// Takes the batch out if `token` is the one in flight: its outcome is known.
     pub fn settle(&mut self, token: u64) -> Option<Batch> {
-        if self.in_flight.as_ref().is_some_and(|b| b.append.token == token) {
-            self.in_flight.take()
-        } else {
-            None
-        }
+        let batch = self.in_flight.take_if(|batch| batch.append.token == token)?;
+        self.sendings.end_all(&batch.append.items);
+        Some(batch)
     }
 
     /// Puts a batch back whose outcome must be found out some other way.
     pub fn unsettle(&mut self, batch: Batch) {
+        self.sendings.begin_all(&batch.append.items);
         self.in_flight = Some(batch);
     }
 
@@ -293,22 +275,7 @@ impl Sequencer {
     pub fn commit(&mut self, items: &[NewMessage]) {
         for item in items {
             self.head = item.message.seq;
-            let Some(id) = &item.client_msg_id else { continue };
-            let key = (item.message.username.clone(), id.clone());
-            let placed = Placed {
-                message_id: item.message.message_id.clone(),
-                seq: item.message.seq,
-                timestamp: item.message.timestamp,
-                digest: digest(&item.message.content),
-            };
-            if self.placed.insert(key.clone(), placed).is_none() {
-                self.placed_order.push_back(key);
-            }
-            while self.placed_order.len() > self.limits.remembered {
-                if let Some(oldest) = self.placed_order.pop_front() {
-                    self.placed.remove(&oldest);
-                }
-            }
+            self.sendings.place(item, self.limits.remembered);
         }
     }
 
@@ -411,6 +378,7 @@ impl Sequencer {
     /// Everybody who waits for a number or an outcome; nothing waits any more.
     pub fn abandon(&mut self) -> Vec<Origin> {
         self.waiting_bytes = 0;
+        self.sendings.end_everything();
         let waiting = std::mem::take(&mut self.waiting).into_iter().flat_map(|w| w.origins);
         let in_flight = self.in_flight.take().into_iter().flat_map(|b| b.origins).flatten();
         in_flight.chain(waiting).collect()
@@ -446,10 +414,12 @@ impl Sequencer {
         let bytes: usize = self.waiting.iter().map(|w| w.submission.content.len()).sum();
         assert_eq!(bytes, self.waiting_bytes, "waiting bytes are counted");
         assert!(self.waiting.len() <= self.limits.waiting, "the queue is bounded");
-        assert_eq!(
-            self.placed.len(),
-            self.placed_order.len(),
-            "the memory of repeats is bounded by its order"
-        );
+        let items = self.in_flight.iter().flat_map(|batch| batch.append.items.iter());
+        let in_flight = items.map(|item| (&item.message.username, &item.client_msg_id));
+        let waiting = self.waiting.iter().map(|w| &w.submission);
+        let waiting = waiting.map(|submission| (&submission.user, &submission.client_msg_id));
+        let keys = in_flight.chain(waiting);
+        self.sendings
+            .check(keys.filter_map(|(user, id)| Some(Key::new(user, id.as_ref()?))));
     }
 }
