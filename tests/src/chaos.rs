@@ -3,16 +3,18 @@
 //!
 //! A round: the load runs, a fault happens and ends, every room must take sends of everybody again within
 //! [`RECOVERY`], then the load pauses, what was acknowledged and what was shown is compared with what the rooms hold.
+//!
+//! The load and the comparison are those of [`chat_load::endure`], which operators have, too.
 
 pub mod fault;
-pub mod history;
-pub mod members;
 pub mod nodes;
 
 use crate::chaos::fault::{Fault, Random};
-use crate::chaos::history::{Room, Violation};
-use crate::chaos::members::Crowd;
 use crate::chaos::nodes::Nodes;
+use chat_load::args::Dialect;
+use chat_load::endure::checker::Room;
+use chat_load::endure::create_room;
+use chat_load::endure::crowd::{Crowd, Member};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
@@ -23,6 +25,10 @@ pub const RECOVERY: Duration = Duration::from_secs(10);
 const CALM: Duration = Duration::from_millis(700);
 /// Longest time until what is under way is done when the load pauses.
 const SETTLE: Duration = Duration::from_secs(20);
+/// Extended sessions whose first address is the same node.
+const EXTENDED_PER_NODE: usize = 2;
+/// Between two sends of one sender into one room.
+const PACE: Duration = Duration::from_millis(20);
 /// Most memory of a node after a round.
 const MEMORY: u64 = 256 << 20;
 
@@ -66,9 +72,10 @@ pub async fn run(plan: &Plan, mut say: impl FnMut(String)) -> Result<Outcome, St
     let mut nodes = Nodes::start(&plan.program, plan.small_disk.as_deref()).await?;
     let mut rooms = Vec::new();
     for n in 0..nodes.len() {
-        rooms.push(members::create_room(&nodes.url(n), &format!("room {n}")).await?);
+        rooms.push(create_room(&nodes.url(n), &format!("room {n}"), "chaos").await?);
     }
-    let crowd = Crowd::start(&nodes.urls(), &rooms);
+    let crowd = Crowd::start(&nodes.urls(), &rooms, members(nodes.len()), PACE);
+    crowd.resume();
     let mut outcome = Outcome::default();
     let mut random = Random::new(plan.seed);
     let mut log: Vec<Room> = rooms.iter().map(|id| Room::new(id)).collect();
@@ -84,7 +91,6 @@ pub async fn run(plan: &Plan, mut say: impl FnMut(String)) -> Result<Outcome, St
             }
         };
         crowd.resume();
-        crowd.begin_pauses();
         sleep(CALM).await;
         let began = Instant::now();
         fault.happen(&mut nodes).await?;
@@ -99,28 +105,18 @@ pub async fn run(plan: &Plan, mut say: impl FnMut(String)) -> Result<Outcome, St
             drop(crowd.everybody_sends(SETTLE).await);
         }
         let recovered = ended.elapsed();
-        let pause = crowd.longest_pause();
+        let pause = crowd.pauses().into_iter().max().unwrap_or_default();
         crowd.pause();
         if timeout(SETTLE, crowd.settled()).await.is_err() {
-            broken.push(format!(
-                "sends are not done {SETTLE:?} after the load paused: {}",
-                crowd.open()
-            ));
-        }
-        for (n, room) in rooms.iter().enumerate() {
-            let fresh = members::read_log(&nodes.urls(), room, log[n].head()).await?;
-            log[n].extend(fresh);
-            if timeout(SETTLE, crowd.caught_up(n, log[n].head())).await.is_err() {
+            for (room, open) in crowd.open() {
                 broken.push(format!(
-                    "not all members of room {n} have all of it {SETTLE:?} after the load paused"
+                    "{open} sends into room {room} are not done {SETTLE:?} after the load paused"
                 ));
             }
-            let found = crowd.check(n, &mut log[n]);
-            broken.extend(
-                found
-                    .into_iter()
-                    .map(|violation: Violation| format!("room {n}: {violation}")),
-            );
+        }
+        for (n, room) in log.iter_mut().enumerate() {
+            let found = crowd.compare_all(n, room, SETTLE).await?;
+            broken.extend(found.into_iter().map(|violation| format!("room {n}: {violation}")));
         }
         for n in 0..nodes.len() {
             let memory = nodes.memory(n);
@@ -149,4 +145,21 @@ pub async fn run(plan: &Plan, mut say: impl FnMut(String)) -> Result<Outcome, St
         outcome.kept = nodes.keep_logs();
     }
     Ok(outcome)
+}
+
+/// The sessions: two extended ones and a classic one begin at each node. All of them send.
+fn members(nodes: usize) -> Vec<Member> {
+    let member = |name, dialect, home| Member {
+        name,
+        dialect,
+        home,
+        sends: true,
+    };
+    let mut members = Vec::new();
+    for n in 0..nodes {
+        let extended = (0..EXTENDED_PER_NODE).map(|i| format!("extended-{}-{i}", n + 1));
+        members.extend(extended.map(|name| member(name, Dialect::Extended, n)));
+        members.push(member(format!("classic-{}", n + 1), Dialect::Classic, n));
+    }
+    members
 }

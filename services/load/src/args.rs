@@ -4,7 +4,7 @@ use crate::floor::Fault;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Puts load on a chat server and checks what it promises. Exit status: 0 all promises kept, 1 a promise broken, 2 the
-/// run itself failed.
+/// run itself failed, 3 (of `endure`) too little happened to prove anything.
 #[derive(Debug, Parser)]
 #[command(name = "chat-load")]
 pub struct Cli {
@@ -18,6 +18,9 @@ pub struct Cli {
 pub enum Command {
     /// Send messages at a rate, check every delivery, report latencies and costs.
     Run(RunArgs),
+    /// Keep sessions talking while nodes are killed, stopped and cut off, and compare at the end what was acknowledged
+    /// and shown with what the rooms hold.
+    Endure(EndureArgs),
     /// Open connections that do nothing and report what each costs.
     Idle(IdleArgs),
     /// Kill a server under many sessions and report when all are back on the others.
@@ -82,6 +85,65 @@ pub struct RunArgs {
     /// Threads; rooms are split among them.
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
+    /// Report as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which dialects are spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Dialects {
+    /// Classic sessions only.
+    Classic,
+    /// Extended sessions only.
+    Extended,
+    /// One after the other.
+    Both,
+}
+
+/// Arguments of `endure`.
+#[derive(Debug, Clone, Args)]
+pub struct EndureArgs {
+    /// Servers, separated by commas. Sessions are spread over them; an extended one goes on to the next when it is lost, a
+    /// classic one comes back to its own. Logs are read from whichever answers.
+    #[arg(long = "target", value_delimiter = ',', default_value = "ws://127.0.0.1:8080")]
+    pub targets: Vec<String>,
+    /// Rooms, created on one target after the other.
+    #[arg(long, default_value_t = 3)]
+    pub rooms: usize,
+    /// Members of each room. Each is one session, which is in all rooms.
+    #[arg(long, default_value_t = 6)]
+    pub members: usize,
+    /// Members that send into each room; without it all of them.
+    #[arg(long)]
+    pub senders: Option<usize>,
+    /// How members speak.
+    #[arg(long, value_enum, default_value_t = Dialects::Both)]
+    pub dialect: Dialects,
+    /// Milliseconds from an acknowledgement to the next message of the same sender: in the same room if it is an extended
+    /// session, in the next one if it is a classic one.
+    #[arg(long, default_value_t = 100)]
+    pub pace: u64,
+    /// Seconds of load; without it until Ctrl-C or SIGTERM, which end it in any case. A second one gives up the comparison.
+    #[arg(long)]
+    pub seconds: Option<f64>,
+    /// Longest wait at the end, in seconds, for each of: answers to what was sent, the logs of the rooms, the last
+    /// deliveries. The node of a room may be down for so long.
+    #[arg(long, default_value_t = 60.0)]
+    pub patience: f64,
+    /// Tell so often, in seconds and on standard error, how it stands.
+    #[arg(long)]
+    pub progress: Option<f64>,
+    /// Fail with status 3 if fewer messages were acknowledged.
+    #[arg(long, default_value_t = 1)]
+    pub min_acknowledged: u64,
+    /// Fail with status 3 if some extended session came back less often.
+    #[arg(long, default_value_t = 0)]
+    pub min_resumes: u64,
+    /// Report extended sessions that had to join anew, but do not count it as a broken promise: for faults that keep a
+    /// session away for more than ten seconds.
+    #[arg(long)]
+    pub allow_rejoins: bool,
     /// Report as JSON.
     #[arg(long)]
     pub json: bool,

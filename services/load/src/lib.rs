@@ -4,6 +4,7 @@
 //! * [`run`] the whole of it: prepare, pace, measure, drain, report;
 //! * `worker` one thread with its rooms: connections, sending on time, receiving;
 //! * [`check`] the promises about one room;
+//! * [`endure`] sessions that stay while nodes do not, and the comparison with what the rooms hold;
 //! * [`floor`] the simplest server that could do the work, as a yardstick;
 //! * [`idle`] what a connection costs that does nothing;
 //! * [`once`] what it costs that a send happens once;
@@ -11,6 +12,7 @@
 
 pub mod args;
 pub mod check;
+pub mod endure;
 pub mod floor;
 pub mod idle;
 mod limits;

@@ -1,11 +1,15 @@
 //! `chat-load`: see `chat-load --help`.
 
-use chat_load::args::{Cli, Command, FloorArgs, IdleArgs, OnceArgs, ResumeArgs, RunArgs};
+use chat_load::args::{Cli, Command, EndureArgs, FloorArgs, IdleArgs, OnceArgs, ResumeArgs, RunArgs};
+use chat_load::endure::Endurance;
+use chat_load::endure::plan::Plan;
+use chat_load::endure::report::Verdict;
 use chat_load::scenario::Scenario;
 use chat_load::{CannotRun, floor, idle, once, raise_open_files, resume, run};
 use clap::Parser;
 use std::io::Write;
 use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// A promise was broken.
 const BROKEN: u8 = 1;
@@ -13,9 +17,13 @@ const BROKEN: u8 = 1;
 /// Nothing could be said about the server, because the run itself failed.
 const COULD_NOT_RUN: u8 = 2;
 
+/// Nothing is wrong, but less happened than was asked for.
+const PROVED_NOTHING: u8 = 3;
+
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => load(&args),
+        Command::Endure(args) => endure(&args),
         Command::Idle(args) => sit(&args),
         Command::Resume(args) => come_back(&args),
         Command::Once(args) => repeat(&args),
@@ -38,6 +46,52 @@ fn load(args: &RunArgs) -> Result<ExitCode, CannotRun> {
     } else {
         ExitCode::from(BROKEN)
     })
+}
+
+fn endure(args: &EndureArgs) -> Result<ExitCode, CannotRun> {
+    let plan = Plan::new(args).map_err(CannotRun)?;
+    raise_open_files(plan.connections())?;
+    let report = runtime(1)?.block_on(async {
+        let mut run = tokio::select! {
+            started = Endurance::start(plan) => started?,
+            () = asked_to_stop() => return Err(CannotRun("it was stopped before the load began".into())),
+        };
+        run.hold(asked_to_stop(), |line| {
+            // Nobody reads it: the report follows all the same.
+            let _told = writeln!(std::io::stderr(), "{line}");
+        })
+        .await;
+        tokio::select! {
+            report = run.finish() => Ok(report),
+            () = asked_to_stop() => Err(CannotRun("it was stopped again before everything was compared".into())),
+        }
+    })?;
+    say(&if args.json { report.to_json() } else { report.to_text() })?;
+    Ok(match report.verdict {
+        Verdict::Kept => ExitCode::SUCCESS,
+        Verdict::Broken => ExitCode::from(BROKEN),
+        Verdict::Undecided => ExitCode::from(COULD_NOT_RUN),
+        Verdict::ProvedNothing => ExitCode::from(PROVED_NOTHING),
+    })
+}
+
+/// Waits for Ctrl-C or SIGTERM. If signals cannot be had, the process is stopped the hard way.
+async fn asked_to_stop() {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signals) => drop(signals.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    let interrupted = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = terminated => {}
+        () = interrupted => {}
+    }
 }
 
 fn sit(args: &IdleArgs) -> Result<ExitCode, CannotRun> {
@@ -67,13 +121,7 @@ fn stand(args: &FloorArgs) -> Result<ExitCode, CannotRun> {
         let listener = tokio::net::TcpListener::bind(&args.listen)
             .await
             .map_err(|e| CannotRun(format!("cannot listen on {}: {e}", args.listen)))?;
-        let interrupted = async {
-            // If signals cannot be had, the process is stopped the hard way.
-            if tokio::signal::ctrl_c().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
-        floor::serve(listener, args.fault(), interrupted).await;
+        floor::serve(listener, args.fault(), asked_to_stop()).await;
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -1,6 +1,9 @@
 //! What was promised about one room, compared with what the room holds.
+//!
+//! Whoever runs for long calls [`Room::forget`]: then a room costs the messages that are still to be compared, and no more.
 
-use std::collections::{BTreeMap, HashMap};
+use super::contents::Contents;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 
 /// A message as somebody saw it.
@@ -10,7 +13,7 @@ pub struct Seen {
     pub seq: u64,
     /// Its id.
     pub message_id: String,
-    /// What it says. Contents of a test are unique.
+    /// What it says. Contents of a run are unique.
     pub content: String,
 }
 
@@ -32,8 +35,8 @@ pub struct Acknowledged {
 pub enum Violation {
     /// Acknowledged, but not in the room under its number.
     Lost(Acknowledged),
-    /// The same content stands in the room twice.
-    Doubled(String, u64, u64),
+    /// The same content stands in the room twice: at a number that is known unless it was forgotten, and at another one.
+    Doubled(String, Option<u64>, u64),
     /// In the room under its number and id, but with another content.
     Changed(Acknowledged, String),
     /// Of one sender, the later send has the lower number.
@@ -58,7 +61,8 @@ impl fmt::Display for Violation {
                 "lost: {} was acknowledged as number {} and is not there",
                 ack.content, ack.seq
             ),
-            Self::Doubled(content, a, b) => write!(f, "doubled: {content} stands at {a} and at {b}"),
+            Self::Doubled(content, Some(a), b) => write!(f, "doubled: {content} stands at {a} and at {b}"),
+            Self::Doubled(content, None, b) => write!(f, "doubled: {content} stands at {b} and far before"),
             Self::Changed(ack, found) => write!(f, "changed: number {} was {} and is {found}", ack.seq, ack.content),
             Self::Reordered(earlier, later) => write!(f, "reordered: a sender's {later} came before its {earlier}"),
             Self::AcknowledgedTwice(content, a, b) => write!(f, "{content} was acknowledged as {a} and as {b}"),
@@ -81,10 +85,13 @@ impl fmt::Display for Violation {
 pub struct Room {
     /// Which room.
     pub id: String,
-    log: Vec<Seen>,
+    /// What is behind the number `forgotten`.
+    log: VecDeque<Seen>,
+    forgotten: u64,
     holes: Vec<u64>,
-    by_content: HashMap<String, u64>,
-    doubled: Vec<(String, u64, u64)>,
+    contents: Contents,
+    doubled: Vec<(String, Option<u64>, u64)>,
+    /// By content; only numbers that are not forgotten.
     acknowledged: HashMap<String, u64>,
     last_of: BTreeMap<usize, u64>,
 }
@@ -95,9 +102,10 @@ impl Room {
     pub fn new(id: &str) -> Self {
         Self {
             id: id.to_owned(),
-            log: Vec::new(),
+            log: VecDeque::new(),
+            forgotten: 0,
             holes: Vec::new(),
-            by_content: HashMap::new(),
+            contents: Contents::default(),
             doubled: Vec::new(),
             acknowledged: HashMap::new(),
             last_of: BTreeMap::new(),
@@ -107,7 +115,7 @@ impl Room {
     /// The last number that was read.
     #[must_use]
     pub fn head(&self) -> u64 {
-        self.log.len() as u64
+        self.forgotten + self.log.len() as u64
     }
 
     /// Adds what was read behind the last message.
@@ -115,20 +123,39 @@ impl Room {
         for seen in fresh {
             let due = self.head() + 1;
             if seen.seq != due {
-                self.holes.push(due);
+                // Said once: nothing behind a hole is in its place.
+                if self.holes.last() != Some(&due) {
+                    self.holes.push(due);
+                }
                 continue;
             }
-            if let Some(before) = self.by_content.insert(seen.content.clone(), seen.seq) {
+            if !self.contents.insert(&seen.content) {
+                let before = self
+                    .log
+                    .iter()
+                    .find(|old| old.content == seen.content)
+                    .map(|old| old.seq);
                 self.doubled.push((seen.content.clone(), before, seen.seq));
             }
-            self.log.push(seen);
+            self.log.push_back(seen);
         }
     }
 
-    /// The message with a number.
+    /// Lets go of the messages up to a number, of which nothing is left to compare. A content that comes again is found
+    /// all the same.
+    pub fn forget(&mut self, up_to: u64) {
+        let count = up_to.min(self.head()).saturating_sub(self.forgotten);
+        self.log.drain(..usize::try_from(count).unwrap_or(self.log.len()));
+        self.forgotten += count;
+        let forgotten = self.forgotten;
+        self.acknowledged.retain(|_, seq| *seq > forgotten);
+    }
+
+    /// The message with a number, unless it is forgotten.
     #[must_use]
     pub fn at(&self, seq: u64) -> Option<&Seen> {
-        self.log.get(usize::try_from(seq.checked_sub(1)?).ok()?)
+        self.log
+            .get(usize::try_from(seq.checked_sub(self.forgotten + 1)?).ok()?)
     }
 
     /// The number of the message with an id, looked for from the newest on.
@@ -158,19 +185,26 @@ impl Room {
     pub fn check_acknowledged(&mut self, acknowledged: &[Acknowledged]) -> Vec<Violation> {
         let mut found = Vec::new();
         for ack in acknowledged {
-            match self.at(ack.seq) {
-                Some(seen) if seen.message_id == ack.message_id && seen.content == ack.content => {}
+            let there = match self.at(ack.seq) {
                 Some(seen) if seen.message_id == ack.message_id => {
-                    found.push(Violation::Changed(ack.clone(), seen.content.clone()));
+                    if seen.content != ack.content {
+                        found.push(Violation::Changed(ack.clone(), seen.content.clone()));
+                    }
+                    true
                 }
-                _ => found.push(Violation::Lost(ack.clone())),
-            }
+                _ => {
+                    found.push(Violation::Lost(ack.clone()));
+                    false
+                }
+            };
             if let Some(before) = self.acknowledged.insert(ack.content.clone(), ack.seq)
                 && before != ack.seq
             {
                 found.push(Violation::AcknowledgedTwice(ack.content.clone(), before, ack.seq));
             }
-            if let Some(last) = self.last_of.insert(ack.sender, ack.seq)
+            // What is lost has no place that another could be compared with.
+            if there
+                && let Some(last) = self.last_of.insert(ack.sender, ack.seq)
                 && last >= ack.seq
             {
                 found.push(Violation::Reordered(last, ack.seq));
@@ -197,116 +231,4 @@ impl Room {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn seen(seq: u64, content: &str) -> Seen {
-        Seen {
-            seq,
-            message_id: format!("m-{content}"),
-            content: content.into(),
-        }
-    }
-
-    fn ack(seq: u64, content: &str) -> Acknowledged {
-        Acknowledged {
-            sender: 0,
-            seq,
-            message_id: format!("m-{content}"),
-            content: content.into(),
-        }
-    }
-
-    fn room(contents: &[&str]) -> Room {
-        let mut room = Room::new("r");
-        room.extend((1..).zip(contents).map(|(seq, content)| seen(seq, content)).collect());
-        room
-    }
-
-    #[test]
-    fn a_good_history_is_good() {
-        let mut room = room(&["a", "b", "c"]);
-        assert_eq!(room.check_log(), []);
-        assert_eq!(room.check_acknowledged(&[ack(1, "a"), ack(3, "c")]), []);
-        assert_eq!(
-            room.check_shown("x", 1, &[seen(1, "a"), seen(2, "b"), seen(3, "c")]),
-            []
-        );
-        assert_eq!(room.find("m-b"), Some(2));
-        assert_eq!(room.find("m-z"), None);
-    }
-
-    #[test]
-    fn one_lost_is_found() {
-        let mut room = room(&["a", "c"]);
-        assert_eq!(
-            room.check_acknowledged(&[ack(1, "a"), ack(2, "b"), ack(3, "d")]),
-            [Violation::Lost(ack(2, "b")), Violation::Lost(ack(3, "d"))]
-        );
-    }
-
-    #[test]
-    fn one_doubled_is_found() {
-        let mut room = room(&["a", "b", "a"]);
-        assert_eq!(room.check_log(), [Violation::Doubled("a".into(), 1, 3)]);
-        assert_eq!(room.check_log(), [], "once");
-    }
-
-    #[test]
-    fn two_swapped_are_found() {
-        let mut room = room(&["b", "a"]);
-        assert_eq!(
-            room.check_acknowledged(&[ack(2, "a"), ack(1, "b")]),
-            [Violation::Reordered(2, 1)]
-        );
-        assert_eq!(
-            room.check_shown("x", 1, &[seen(2, "a"), seen(1, "b")]),
-            [
-                Violation::Skipped("x".into(), 1, 2),
-                Violation::Skipped("x".into(), 3, 1)
-            ]
-        );
-    }
-
-    #[test]
-    fn one_changed_is_found() {
-        let mut room = Room::new("r");
-        room.extend(vec![Seen {
-            content: "A".into(),
-            ..seen(1, "a")
-        }]);
-        assert_eq!(
-            room.check_acknowledged(&[ack(1, "a")]),
-            [Violation::Changed(ack(1, "a"), "A".into())]
-        );
-        assert_eq!(
-            room.check_shown("x", 1, &[seen(1, "a")]),
-            [Violation::ShownUncommitted("x".into(), seen(1, "a"))]
-        );
-    }
-
-    #[test]
-    fn one_shown_before_its_commit_is_found() {
-        let room = room(&["a", "c"]);
-        assert_eq!(
-            room.check_shown("x", 2, &[seen(2, "b")]),
-            [Violation::ShownUncommitted("x".into(), seen(2, "b"))]
-        );
-    }
-
-    #[test]
-    fn one_acknowledged_twice_with_different_numbers_is_found() {
-        let mut room = room(&["a", "b", "a"]);
-        assert_eq!(
-            room.check_acknowledged(&[ack(1, "a"), ack(3, "a")]),
-            [Violation::AcknowledgedTwice("a".into(), 1, 3)]
-        );
-    }
-
-    #[test]
-    fn a_hole_is_found() {
-        let mut room = Room::new("r");
-        room.extend(vec![seen(1, "a"), seen(3, "c")]);
-        assert_eq!(room.check_log(), [Violation::Hole(2)]);
-    }
-}
+mod tests;

@@ -1,0 +1,245 @@
+//! What the sessions note while they run, room by room: what was acknowledged and shown, and how long nothing was.
+
+use super::checker::{Acknowledged, Seen};
+use super::crowd::Member;
+use super::presence::Presence;
+use super::shown::Shown;
+use crate::args::Dialect;
+use chat_client::NewMessage;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// No panic leaves anything half noted.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Everything that is noted.
+#[derive(Debug)]
+pub(super) struct Notes {
+    pub(super) members: Vec<Member>,
+    pub(super) rooms: Vec<RoomNotes>,
+    by_name: HashMap<String, usize>,
+    by_room: HashMap<String, usize>,
+    paused: watch::Sender<bool>,
+}
+
+/// What is noted about one room.
+#[derive(Debug)]
+pub(super) struct RoomNotes {
+    pub(super) id: String,
+    /// By member.
+    pub(super) places: Vec<Place>,
+    pub(super) pause: Mutex<Pause>,
+    pub(super) irregular: Mutex<Vec<String>>,
+    /// Sends under way.
+    pub(super) in_flight: AtomicUsize,
+    /// The head of the room when it was last compared.
+    pub(super) compared: AtomicU64,
+}
+
+/// What is noted about one member in one room.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) acknowledged: AtomicU64,
+    pub(super) delivered: AtomicU64,
+    pub(super) sends: Mutex<Sends>,
+    pub(super) shown: Mutex<Shown>,
+    pub(super) presence: Mutex<Presence>,
+}
+
+/// A member's sends in one room, which are done one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Sends {
+    /// The head that was compared when the send under way began: its message will be behind it.
+    under_way: Option<u64>,
+    /// What was not compared yet, each with the head that was compared when it began.
+    fresh: Vec<(u64, Acknowledged)>,
+    /// So many of them may be compared now.
+    marked: usize,
+}
+
+impl Sends {
+    /// What was acknowledged so far may be compared with a log that is read from now on.
+    pub(super) fn mark(&mut self) {
+        self.marked = self.fresh.len();
+    }
+
+    /// What was marked.
+    pub(super) fn take(&mut self) -> Vec<Acknowledged> {
+        let marked = std::mem::take(&mut self.marked);
+        self.fresh.drain(..marked).map(|(_, ack)| ack).collect()
+    }
+
+    /// All acknowledgements that are still to be compared are of messages behind this number.
+    pub(super) fn done(&self) -> u64 {
+        let fresh = self.fresh.iter().map(|(after, _)| *after);
+        fresh.chain(self.under_way).min().unwrap_or(u64::MAX)
+    }
+}
+
+/// The longest time without an acknowledgement.
+#[derive(Debug, Default)]
+pub(super) struct Pause {
+    last: Option<Instant>,
+    pub(super) longest: Duration,
+}
+
+impl Pause {
+    /// From here on it is measured anew.
+    pub(super) fn begin(&mut self) {
+        (self.last, self.longest) = (Some(Instant::now()), Duration::ZERO);
+    }
+
+    /// An acknowledgement came, or none will come because nobody sends.
+    pub(super) fn beat(&mut self) {
+        let now = Instant::now();
+        if let Some(last) = self.last.replace(now) {
+            self.longest = self.longest.max(now - last);
+        }
+    }
+}
+
+impl Notes {
+    pub(super) fn new(rooms: &[String], members: Vec<Member>) -> Self {
+        let place = |member: &Member| Place {
+            acknowledged: AtomicU64::new(0),
+            delivered: AtomicU64::new(0),
+            sends: Mutex::default(),
+            shown: Mutex::new(Shown::new(member.dialect == Dialect::Classic)),
+            presence: Mutex::default(),
+        };
+        let room = |id: &String| RoomNotes {
+            id: id.clone(),
+            places: members.iter().map(place).collect(),
+            pause: Mutex::default(),
+            irregular: Mutex::default(),
+            in_flight: AtomicUsize::new(0),
+            compared: AtomicU64::new(0),
+        };
+        Self {
+            rooms: rooms.iter().map(room).collect(),
+            by_name: (members
+                .iter()
+                .enumerate()
+                .map(|(nth, member)| (member.name.clone(), nth)))
+            .collect(),
+            by_room: rooms.iter().enumerate().map(|(nth, id)| (id.clone(), nth)).collect(),
+            members,
+            paused: watch::Sender::new(true),
+        }
+    }
+
+    pub(super) fn set_paused(&self, paused: bool) {
+        self.paused.send_replace(paused);
+    }
+
+    /// Waits until sends may begin. Cancel safe.
+    pub(super) async fn may_send(&self) {
+        // The sender of the flag lives in here.
+        drop(self.paused.subscribe().wait_for(|paused| !*paused).await);
+    }
+
+    pub(super) fn who(&self, member: usize) -> &str {
+        &self.members[member].name
+    }
+
+    /// The number of a room in the run.
+    pub(super) fn room(&self, id: &str) -> Option<usize> {
+        self.by_room.get(id).copied()
+    }
+
+    pub(super) fn irregular(&self, room: usize, what: String) {
+        lock(&self.rooms[room].irregular).push(what);
+    }
+
+    /// A member was shown a message.
+    pub(super) fn shown(&self, member: usize, message: NewMessage) {
+        let Some(room) = self.room(&message.room_id) else {
+            return;
+        };
+        let place = &self.rooms[room].places[member];
+        place.delivered.fetch_add(1, Ordering::AcqRel);
+        if let Some(&speaker) = self.by_name.get(&message.username) {
+            lock(&place.presence).spoke(speaker);
+        }
+        lock(&place.shown).add(Seen {
+            seq: message.seq,
+            message_id: message.message_id,
+            content: message.content,
+        });
+    }
+
+    /// A member is in a room, for the first time or again.
+    pub(super) fn entered(&self, room: usize, member: usize, resumed: bool) {
+        let place = &self.rooms[room].places[member];
+        lock(&place.presence).entered(resumed);
+        lock(&place.shown).entered();
+    }
+
+    /// A member heard that somebody came (true) or went. Only extended sessions of the run are looked at: they never
+    /// leave, and a classic one leaves with each of its connections.
+    pub(super) fn heard(&self, member: usize, room_id: &str, name: &str, came: bool) {
+        let (Some(room), Some(&about)) = (self.room(room_id), self.by_name.get(name)) else {
+            return;
+        };
+        if self.members[about].dialect == Dialect::Extended {
+            let mut presence = lock(&self.rooms[room].places[member].presence);
+            if came {
+                presence.came(about);
+            } else {
+                presence.went();
+            }
+        }
+    }
+}
+
+/// One send under way, until it is dropped.
+pub(super) struct UnderWay {
+    notes: Arc<Notes>,
+    room: usize,
+    member: usize,
+}
+
+impl UnderWay {
+    pub(super) fn begin(notes: &Arc<Notes>, room: usize, member: usize) -> Self {
+        let of = &notes.rooms[room];
+        of.in_flight.fetch_add(1, Ordering::AcqRel);
+        lock(&of.places[member].sends).under_way = Some(of.compared.load(Ordering::Acquire));
+        Self {
+            notes: Arc::clone(notes),
+            room,
+            member,
+        }
+    }
+
+    /// It was acknowledged.
+    pub(super) fn acknowledged(self, seq: u64, message_id: String, content: String) {
+        let room = &self.notes.rooms[self.room];
+        let place = &room.places[self.member];
+        let ack = Acknowledged {
+            sender: self.member,
+            seq,
+            message_id,
+            content,
+        };
+        let mut sends = lock(&place.sends);
+        let after = sends.under_way.unwrap_or(0);
+        sends.fresh.push((after, ack));
+        drop(sends);
+        place.acknowledged.fetch_add(1, Ordering::AcqRel);
+        lock(&room.pause).beat();
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let room = &self.notes.rooms[self.room];
+        lock(&room.places[self.member].sends).under_way = None;
+        room.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
