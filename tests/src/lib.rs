@@ -2,6 +2,7 @@
 
 pub mod chaos;
 pub mod extended;
+pub mod port;
 pub mod proxy;
 
 use chat_client::{ConnectOptions, RawConnection, RawFrame, request};
@@ -9,6 +10,7 @@ use chat_node::config::{Config, StoreKind};
 use chat_node::telemetry::metrics::Metrics;
 use chat_node::{Addresses, Listeners, RunError, Shutdown};
 use chat_protocol::ids::{Incarnation, NodeId};
+use port::Port;
 use serde_json::Value;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -140,6 +142,8 @@ impl TestNode {
 pub struct TestCluster {
     configs: Vec<Config>,
     nodes: Vec<Option<TestNode>>,
+    /// They stay the nodes' own while those are down.
+    _ports: Vec<Port>,
     _data: tempfile::TempDir,
 }
 
@@ -160,36 +164,38 @@ impl TestCluster {
         let data = tempfile::tempdir().expect("a directory");
         let id = |n: usize| NodeId::parse(&format!("node{n}")).expect("valid");
         let mut configs: Vec<_> = (1..=count).map(|n| Config::test(id(n))).collect();
-        let bound: Vec<_> = configs
-            .iter()
-            .map(|c| Listeners::bind(c).expect("free ports"))
+        let ports: Vec<_> = std::iter::repeat_with(|| Port::reserve().expect("a free port"))
+            .take(3 * count)
             .collect();
-        let addresses: Vec<_> = bound.iter().map(|l| l.addresses().expect("bound")).collect();
+        let own: Vec<_> = ports
+            .chunks(3)
+            .map(|own| own.iter().map(Port::address).collect::<Vec<_>>())
+            .collect();
         for (n, config) in configs.iter_mut().enumerate() {
             config.store = StoreKind::Local;
             config.data_dir = data.path().join(config.node_id.as_str());
             config.limits.heartbeat_interval = Duration::from_millis(50);
             config.limits.heartbeat_failed = Duration::from_millis(300);
             config.limits.seat_grace = Duration::from_millis(1_000);
-            config.websocket.port = addresses[n].websocket.port();
-            config.xmlrpc.port = addresses[n].xmlrpc.port();
-            config.operations.port = addresses[n].operations.port();
-            config.xmlrpc_address = format!("http://{}", addresses[n].xmlrpc);
-            for (other, address) in addresses.iter().enumerate().filter(|(other, _)| *other != n) {
-                let url = format!("http://{}/", address.xmlrpc).parse().expect("a URL");
+            config.websocket.port = own[n][0].port();
+            config.xmlrpc.port = own[n][1].port();
+            config.operations.port = own[n][2].port();
+            config.xmlrpc_address = format!("http://{}", own[n][1]);
+            for (other, of) in own.iter().enumerate().filter(|(other, _)| *other != n) {
+                let url = format!("http://{}/", of[1]).parse().expect("a URL");
                 config.peers.insert(id(other + 1), url);
             }
             change(config);
         }
-        let nodes = configs
-            .iter()
-            .cloned()
-            .zip(bound)
-            .map(|(c, l)| Some(TestNode::run(c, l)))
-            .collect();
+        let start = |config: &Config| {
+            let listeners = Listeners::bind(config).expect("reserved ports can be bound");
+            Some(TestNode::run(config.clone(), listeners))
+        };
+        let nodes = configs.iter().map(start).collect();
         let this = Self {
             configs,
             nodes,
+            _ports: ports,
             _data: data,
         };
         for n in 1..=count {
@@ -244,7 +250,7 @@ impl TestCluster {
     /// If it cannot be started.
     pub async fn restart(&mut self, n: usize) {
         let config = self.configs[n - 1].clone();
-        let listeners = Listeners::bind(&config).expect("the old ports are free");
+        let listeners = Listeners::bind(&config).expect("the old ports are reserved");
         self.nodes[n - 1] = Some(TestNode::run(config, listeners));
         let running = self.nodes.iter().flatten().count();
         self.wait_until_connected(n, running).await;

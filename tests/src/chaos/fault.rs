@@ -137,12 +137,7 @@ impl Fault {
                 sleep(*time).await;
                 nodes.signal(*node, "-CONT");
             }
-            Self::Terminate(node) => {
-                nodes.signal(*node, "-TERM");
-                nodes.wait_for_end(*node).await?;
-                nodes.launch(*node)?;
-                nodes.wait_until_ready(*node).await?;
-            }
+            Self::Terminate(node) => nodes.restart(*node, Duration::ZERO).await?,
             Self::DiskFull(time) => {
                 nodes.fill_disk().await?;
                 sleep(*time).await;

@@ -1,10 +1,11 @@
 //! Three real processes, with a wire that can be cut from each to each other.
 
 use crate::PATIENCE;
+use crate::port::Port;
 use crate::proxy::Proxy;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -17,9 +18,9 @@ const COUNT: usize = 3;
 const LOOK: Duration = Duration::from_millis(5);
 
 struct Node {
-    clients: SocketAddr,
-    peers: SocketAddr,
-    operations: SocketAddr,
+    clients: Port,
+    peers: Port,
+    operations: Port,
     data: PathBuf,
     log: PathBuf,
     peer_nodes: String,
@@ -38,10 +39,8 @@ pub struct Nodes {
     work: Option<tempfile::TempDir>,
 }
 
-/// An address that was free a moment ago.
-fn free() -> Result<SocketAddr, String> {
-    let bound = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    bound.map_err(|why| format!("no free port: {why}"))
+fn reserve() -> Result<Port, String> {
+    Port::reserve().map_err(|why| format!("no free port: {why}"))
 }
 
 impl Nodes {
@@ -58,9 +57,9 @@ impl Nodes {
             let on_small_disk = small.as_ref().filter(|_| n == COUNT - 1);
             let data = on_small_disk.unwrap_or(&work).path().join(format!("node{}", n + 1));
             nodes.push(Node {
-                clients: free()?,
-                peers: free()?,
-                operations: free()?,
+                clients: reserve()?,
+                peers: reserve()?,
+                operations: reserve()?,
                 data,
                 log: work.path().join(format!("node{}.log", n + 1)),
                 peer_nodes: String::new(),
@@ -71,7 +70,7 @@ impl Nodes {
         for from in 0..COUNT {
             let mut peers = Vec::new();
             for to in (0..COUNT).filter(|to| *to != from) {
-                let wire = Proxy::to(nodes[to].peers);
+                let wire = Proxy::to(nodes[to].peers.address());
                 peers.push(format!("node{}:http://{}", to + 1, wire.address()));
                 wires.push(((from, to), wire));
             }
@@ -109,7 +108,7 @@ impl Nodes {
     /// Where clients of a node connect.
     #[must_use]
     pub fn url(&self, n: usize) -> String {
-        format!("ws://{}", self.nodes[n].clients)
+        format!("ws://{}", self.nodes[n].clients.address())
     }
 
     /// Where clients connect, node by node.
@@ -136,19 +135,19 @@ impl Nodes {
                 "--websocket-host",
                 "127.0.0.1",
                 "--websocket-port",
-                &node.clients.port().to_string(),
+                &node.clients.address().port().to_string(),
             ])
             .args([
                 "--xmlrpc-host",
                 "127.0.0.1",
                 "--xmlrpc-port",
-                &node.peers.port().to_string(),
+                &node.peers.address().port().to_string(),
             ])
             .args([
                 "--operations-host",
                 "127.0.0.1",
                 "--operations-port",
-                &node.operations.port().to_string(),
+                &node.operations.address().port().to_string(),
             ])
             .args(["--drain-window-ms", "500"])
             .arg("--data-dir")
@@ -168,7 +167,7 @@ impl Nodes {
     pub async fn wait_until_ready(&mut self, n: usize) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if ready(self.nodes[n].operations).await {
+            if ready(self.nodes[n].operations.address()).await {
                 return Ok(());
             }
             let ended = self.nodes[n]
@@ -199,6 +198,18 @@ impl Nodes {
             }
         }
         Ok(())
+    }
+
+    /// Tells a process to stop, as an upgrade does, starts it again after `down`, and waits until it is ready.
+    ///
+    /// # Errors
+    /// It did not end, or did not come back.
+    pub async fn restart(&mut self, n: usize, down: Duration) -> Result<(), String> {
+        self.signal(n, "-TERM");
+        self.wait_for_end(n).await?;
+        sleep(down).await;
+        self.launch(n)?;
+        self.wait_until_ready(n).await
     }
 
     /// Sends a signal, named as for `kill`.
@@ -243,7 +254,7 @@ impl Nodes {
 
     /// Commits of a node that failed, in its life.
     async fn store_failures(&self, n: usize) -> Result<u64, String> {
-        let metrics = ask(self.nodes[n].operations, "/metrics").await;
+        let metrics = ask(self.nodes[n].operations.address(), "/metrics").await;
         let metrics = metrics.map_err(|why| format!("node {} says nothing of itself: {why}", n + 1))?;
         let line = metrics
             .lines()
