@@ -9,6 +9,8 @@ mod bad_input;
 mod classic;
 #[path = "suite/cluster.rs"]
 mod cluster;
+#[path = "suite/endure.rs"]
+mod endure;
 #[path = "suite/extended.rs"]
 mod extended;
 #[path = "suite/lives.rs"]

@@ -54,7 +54,7 @@ impl Endurance {
     /// Creates the rooms and brings everybody in; then the load begins.
     ///
     /// # Errors
-    /// [`CannotRun`] if that is not done within half a minute, or the servers do not show their logs.
+    /// [`CannotRun`] if they are not in within half a minute, or the servers do not show their logs.
     pub async fn start(plan: Plan) -> Result<Self, CannotRun> {
         // Names must be new on the server, also when one process runs twice.
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -67,8 +67,8 @@ impl Endurance {
         }
         // What cannot be compared at the end need not begin.
         for id in &ids {
-            let log = log::read_within(&plan.targets, id, 0, ARRIVAL).await;
-            log.map_err(CannotRun)?;
+            let log = log::read(&plan.targets, id, 0).await;
+            log.map_err(|why| CannotRun(format!("the log of an empty room cannot be read: {why}")))?;
         }
         let crowd = Crowd::start(&plan.targets, &ids, plan.members.clone(), plan.pace);
         if timeout(ARRIVAL, crowd.all_in()).await.is_err() {
@@ -94,6 +94,11 @@ impl Endurance {
     #[must_use]
     pub const fn crowd(&self) -> &Crowd {
         &self.crowd
+    }
+
+    /// Adds broken promises that somebody else found.
+    pub fn blame(&mut self, found: impl IntoIterator<Item = String>) {
+        self.broken.extend(found);
     }
 
     /// Goes on until the planned time is over or `stop` is done, and compares meanwhile. `say` gets lines of progress if

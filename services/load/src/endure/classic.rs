@@ -37,8 +37,8 @@ async fn read(notes: &Notes, member: usize, mut events: Events) {
     while let Some(event) = events.next().await {
         match event {
             Event::NewMessage(message) => notes.shown(member, message),
-            Event::MemberJoined(who) => notes.heard(member, &who.room_id, &who.username, true),
-            Event::MemberLeft(who) => notes.heard(member, &who.room_id, &who.username, false),
+            Event::MemberJoined(who) => notes.heard(member, &who, true),
+            Event::MemberLeft(who) => notes.heard(member, &who, false),
             Event::Closed(_) | Event::Other { .. } => {}
         }
     }

@@ -45,7 +45,7 @@ pub struct Member {
 }
 
 /// What the crowd is told about its extended sessions' places in the rooms.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Returns {
     /// How many extended sessions there are.
     pub sessions: usize,
@@ -59,6 +59,8 @@ pub struct Returns {
     /// How often a member heard that an extended session left a room or joined it again: in each room what the member
     /// heard that heard most, over all rooms.
     pub heard: u64,
+    /// The first of both, in words.
+    pub words: Vec<String>,
 }
 
 /// All sessions. They end with it.
@@ -248,6 +250,7 @@ impl Crowd {
         returns.fewest = resumes.iter().min().copied().unwrap_or(0);
         returns.most = resumes.iter().max().copied().unwrap_or(0);
         let heard = |room: &RoomNotes| room.places.iter().map(|place| lock(&place.presence).heard).max();
+        returns.words = self.notes.rejoins();
         returns.heard = self.notes.rooms.iter().filter_map(heard).sum();
         returns
     }

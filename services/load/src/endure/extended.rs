@@ -49,8 +49,8 @@ async fn take_events(notes: Arc<Notes>, member: usize, mut events: mpsc::Receive
             }
             SessionEvent::JoinRefused { room_id, code } => irregular(&room_id, format!("was refused: {code}")),
             SessionEvent::Other(text) => match decode(&text) {
-                Frame::Event(Event::MemberJoined(who)) => notes.heard(member, &who.room_id, &who.username, true),
-                Frame::Event(Event::MemberLeft(who)) => notes.heard(member, &who.room_id, &who.username, false),
+                Frame::Event(Event::MemberJoined(who)) => notes.heard(member, &who, true),
+                Frame::Event(Event::MemberLeft(who)) => notes.heard(member, &who, false),
                 _ => {}
             },
             SessionEvent::Sent { .. } | SessionEvent::SendRefused { .. } | SessionEvent::Degraded { .. } => {}

@@ -5,13 +5,16 @@ use super::crowd::Member;
 use super::presence::Presence;
 use super::shown::Shown;
 use crate::args::Dialect;
-use chat_client::NewMessage;
+use chat_client::{MemberChange, NewMessage};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+/// How many returns of sessions that somebody heard of are kept in words.
+const TOLD: usize = 10;
 
 /// No panic leaves anything half noted.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -25,6 +28,8 @@ pub(super) struct Notes {
     pub(super) rooms: Vec<RoomNotes>,
     by_name: HashMap<String, usize>,
     by_room: HashMap<String, usize>,
+    /// The first rejoins, in words.
+    rejoins: Mutex<Vec<String>>,
     paused: watch::Sender<bool>,
 }
 
@@ -130,6 +135,7 @@ impl Notes {
             .collect(),
             by_room: rooms.iter().enumerate().map(|(nth, id)| (id.clone(), nth)).collect(),
             members,
+            rejoins: Mutex::default(),
             paused: watch::Sender::new(true),
         }
     }
@@ -177,24 +183,47 @@ impl Notes {
     /// A member is in a room, for the first time or again.
     pub(super) fn entered(&self, room: usize, member: usize, resumed: bool) {
         let place = &self.rooms[room].places[member];
-        lock(&place.presence).entered(resumed);
+        let again = lock(&place.presence).entered(resumed);
         lock(&place.shown).entered();
+        if again && self.members[member].dialect == Dialect::Extended {
+            self.tell_rejoin(format!("{} had to join room {room} anew", self.who(member)));
+        }
     }
 
     /// A member heard that somebody came (true) or went. Only extended sessions of the run are looked at: they never
     /// leave, and a classic one leaves with each of its connections.
-    pub(super) fn heard(&self, member: usize, room_id: &str, name: &str, came: bool) {
-        let (Some(room), Some(&about)) = (self.room(room_id), self.by_name.get(name)) else {
+    pub(super) fn heard(&self, member: usize, change: &MemberChange, came: bool) {
+        let (Some(room), Some(&about)) = (self.room(&change.room_id), self.by_name.get(&change.username)) else {
             return;
         };
-        if self.members[about].dialect == Dialect::Extended {
-            let mut presence = lock(&self.rooms[room].places[member].presence);
-            if came {
-                presence.came(about);
-            } else {
-                presence.went();
-            }
+        if self.members[about].dialect == Dialect::Classic {
+            return;
         }
+        let mut presence = lock(&self.rooms[room].places[member].presence);
+        let listener = self.who(member);
+        if !came {
+            presence.went();
+            let reason = change.reason.as_deref().unwrap_or("it left");
+            let about = &change.username;
+            self.tell_rejoin(format!("{listener} heard that {about} is out of room {room}: {reason}"));
+        } else if presence.came(about) {
+            self.tell_rejoin(format!(
+                "{listener} heard that {} joined room {room} again",
+                change.username
+            ));
+        }
+    }
+
+    fn tell_rejoin(&self, words: String) {
+        let mut told = lock(&self.rejoins);
+        if told.len() < TOLD {
+            told.push(words);
+        }
+    }
+
+    /// The first rejoins, in words.
+    pub(super) fn rejoins(&self) -> Vec<String> {
+        lock(&self.rejoins).clone()
     }
 }
 

@@ -18,14 +18,12 @@ pub(super) struct Presence {
 }
 
 impl Presence {
-    /// The session itself is in, for the first time or again.
-    pub(super) fn entered(&mut self, resumed: bool) {
-        if resumed {
-            self.resumes += 1;
-        } else if std::mem::replace(&mut self.joined, true) {
-            self.rejoins += 1;
-        }
-        self.joined = true;
+    /// The session itself is in, for the first time or again. True if it had to join anew.
+    pub(super) fn entered(&mut self, resumed: bool) -> bool {
+        let again = std::mem::replace(&mut self.joined, true) && !resumed;
+        self.resumes += u64::from(resumed);
+        self.rejoins += u64::from(again);
+        again
     }
 
     /// `member` said something, so it is in: events and messages of a room come in one order.
@@ -71,15 +69,13 @@ mod tests {
     #[test]
     fn a_session_counts_its_own_returns() {
         let mut presence = Presence::default();
-        presence.entered(false);
-        presence.entered(true);
-        presence.entered(true);
+        assert!(!presence.entered(false) && !presence.entered(true) && !presence.entered(true));
         assert_eq!((presence.resumes, presence.rejoins), (2, 0));
-        presence.entered(false);
+        assert!(presence.entered(false));
         assert_eq!((presence.resumes, presence.rejoins), (2, 1));
         // The answer to the first join was lost with its connection.
         let mut presence = Presence::default();
-        presence.entered(true);
+        assert!(!presence.entered(true));
         assert_eq!((presence.resumes, presence.rejoins), (1, 0));
     }
 }

@@ -111,8 +111,10 @@ impl Report {
         } = found;
         if plan.rejoins_break && (returns.rejoins > 0 || returns.heard > 0) {
             broken.extend([format!(
-                "extended sessions had to join anew {} times, and others heard {} times that one left or joined again",
-                returns.rejoins, returns.heard
+                "extended sessions had to join anew {} times, and others heard {} times that one left or joined again: {}",
+                returns.rejoins,
+                returns.heard,
+                returns.words.join("; ")
             )]);
         }
         let mut too_little = Vec::new();
@@ -228,6 +230,7 @@ mod tests {
                 most: 4,
                 rejoins: 0,
                 heard: 0,
+                words: vec!["ines had to join room 0 anew".into()],
             },
             broken: Broken::default(),
             undecided: Vec::new(),
@@ -296,7 +299,9 @@ mod tests {
         for change in [(|found| found.returns.rejoins = 1) as fn(&mut Found), |found| {
             found.returns.heard = 2
         }] {
-            assert_eq!(report("", change).verdict, Verdict::Broken);
+            let broken = report("", change);
+            assert_eq!(broken.verdict, Verdict::Broken);
+            assert!(broken.broken.first[0].ends_with("joined again: ines had to join room 0 anew"));
             let allowed = report("--allow-rejoins", change);
             assert_eq!(allowed.verdict, Verdict::Kept);
             assert!(!allowed.to_text().contains("rejoins          0; heard by others: 0"));
