@@ -17,7 +17,7 @@ fix:
     cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
     cargo fmt --all
 
-# Everything that the project's automation runs: `verify`, the fuzz targets, a cluster under load for ten seconds.
+# Everything that the project's automation runs: `verify`, the fuzz targets, a cluster under load, the kill test.
 ci:
     bash .ci/run
 
@@ -34,12 +34,12 @@ bench *args:
     cargo build --release --workspace --locked
     bash tests/bench.sh {{args}}
 
-# The kill test: three processes, random faults; see --help for more.
+# The kill test: three processes, random faults; with --rolling restarts, one after the other. See --help for more.
 chaos *args='--rounds 50':
     cargo build --release --workspace --locked
     "${CARGO_TARGET_DIR:-target}/release/chat-chaos" --program "${CARGO_TARGET_DIR:-target}/release/chat-node" {{args}}
 
-# Does the kill test find each of six deliberate bugs?
+# Does the kill test find each of six deliberate bugs, and the rolling restart a seventh?
 prove-checker *args:
     bash tests/prove-checker.sh {{args}}
 

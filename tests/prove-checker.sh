@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Proves that the kill test can fail: each deliberate bug must be found within 50 rounds, and without one nothing must be.
+# Then the same for the rolling restart, with seats that do not wait long enough for their sessions.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/bugs
@@ -21,4 +22,18 @@ for bug in early-acknowledgement forgotten-sendings dropped-items former-life ca
     rm -f "$log"
 done
 CHAT_BUG= "$bin/chat-chaos" --program "$bin/chat-node" --rounds 5 "$@" | tail -1
+
+impatient=$(mktemp)
+trap 'rm -f "$impatient"' EXIT
+printf '#!/bin/sh\nexec "%s" --seat-grace-ms 50 "$@"\n' "$(realpath "$bin/chat-node")" >"$impatient"
+chmod +x "$impatient"
+status=0
+rolled=$("$bin/chat-chaos" --program "$impatient" --rolling) || status=$?
+if [ "$status" -eq 1 ] && grep -q 'had to join anew' <<<"$rolled"; then
+    printf 'seats that do not wait: found by the rolling restart\n'
+else
+    printf 'seats that do not wait: NOT FOUND (status %s): %s\n' "$status" "$(tail -1 <<<"$rolled" | cut -c1-200)"
+    missed=1
+fi
+"$bin/chat-chaos" --program "$bin/chat-node" --rolling | grep verdict
 exit "$missed"
