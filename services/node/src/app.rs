@@ -260,7 +260,10 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
     }
     beat.abort();
     ops.stop();
+    // Waits for its tasks, and so for the ports of peers and operators.
     ops_runtime.stop();
+    // Whoever waited for the end may take the port of the clients at once.
+    drop(accepting.await);
     result
 }
 

@@ -2,7 +2,11 @@
 
 use chat_client::request;
 use chat_node::config::Config;
+use chat_node::telemetry::metrics::Metrics;
+use chat_node::{Listeners, Shutdown};
+use chat_protocol::ids::NodeId;
 use chat_tests::TestNode;
+use chat_tests::port::Port;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -189,4 +193,24 @@ async fn many_sessions_are_closed_within_the_window_each_with_1012() {
         assert_eq!(client.close_code().await, Some(1012));
     }
     node.ended().await.expect("a stop that was asked for is no failure");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_ended_has_left_its_ports() {
+    let ports = [(); 3].map(|()| Port::reserve().unwrap());
+    let mut config = Config::test(NodeId::parse("node1").unwrap());
+    config.websocket.port = ports[0].address().port();
+    config.xmlrpc.port = ports[1].address().port();
+    config.operations.port = ports[2].address().port();
+    for _ in 0..100 {
+        let listeners = Listeners::bind(&config).expect("the node before has left them");
+        let shutdown = Shutdown::default();
+        let running = chat_node::run(config.clone(), listeners, shutdown.clone(), Metrics::new());
+        let running = tokio::spawn(running);
+        // Callers keep the task busy that accepts them.
+        let callers: Vec<_> = (0..20).map(|_| TcpStream::connect(ports[0].address())).collect();
+        futures_util::future::join_all(callers).await;
+        shutdown.force();
+        running.await.unwrap().expect("a forced stop is no failure");
+    }
 }
