@@ -3,14 +3,17 @@
 //!
 //! A round: the load runs, a fault happens and ends, every room must take sends of everybody again within
 //! [`RECOVERY`], then the load pauses, what was acknowledged and what was shown is compared with what the rooms hold.
+//! Guests go in the middle of the fault, and must be forgotten some time after it.
 //!
 //! The load and the comparison are those of [`chat_load::endure`], which operators have, too.
 
 pub mod fault;
+pub mod guests;
 pub mod nodes;
 pub mod rolling;
 
 use crate::chaos::fault::{Fault, Random};
+use crate::chaos::guests::Guests;
 use crate::chaos::nodes::Nodes;
 use chat_load::args::Dialect;
 use chat_load::endure::checker::Room;
@@ -24,6 +27,8 @@ use tokio::time::{Instant, sleep, timeout};
 pub const RECOVERY: Duration = Duration::from_secs(10);
 /// How long the load runs before a fault.
 const CALM: Duration = Duration::from_millis(700);
+/// From the beginning of a fault until the guests go.
+const FAREWELL: Duration = Duration::from_millis(300);
 /// Longest time until what is under way is done when the load pauses.
 const SETTLE: Duration = Duration::from_secs(20);
 /// Extended sessions whose first address is the same node.
@@ -79,7 +84,7 @@ pub async fn run(plan: &Plan, mut say: impl FnMut(String)) -> Result<Outcome, St
     }
     let crowd = Crowd::start(&nodes.urls(), &rooms, members(nodes.len()), PACE);
     crowd.resume();
-    let mut outcome = Outcome::default();
+    let (mut outcome, mut guests) = (Outcome::default(), Guests::default());
     let mut random = Random::new(plan.seed);
     let mut log: Vec<Room> = rooms.iter().map(|id| Room::new(id)).collect();
     crowd
@@ -95,9 +100,15 @@ pub async fn run(plan: &Plan, mut say: impl FnMut(String)) -> Result<Outcome, St
             }
         };
         crowd.resume();
+        guests.enter(&nodes.urls(), &rooms).await;
         sleep(CALM).await;
         let began = Instant::now();
-        fault.happen(&mut nodes).await?;
+        let going = async {
+            sleep(FAREWELL).await;
+            guests.go(&rooms).await;
+        };
+        let (happened, ()) = tokio::join!(fault.happen(&mut nodes), going);
+        happened?;
         let lasted = began.elapsed();
         let ended = Instant::now();
         let mut broken: Vec<String> = Vec::new();
@@ -128,6 +139,7 @@ pub async fn run(plan: &Plan, mut say: impl FnMut(String)) -> Result<Outcome, St
                 broken.push(format!("node {} uses {} MiB", n + 1, memory >> 20));
             }
         }
+        broken.extend(guests.ghosts(&nodes.urls(), &rooms).await);
         outcome.pauses.push(pause);
         say(format!(
             "round {round}: {fault} ({:.1} s), everybody sends {:.2} s later, longest write pause of a room {:.2} s, {} messages{}",
@@ -143,6 +155,14 @@ pub async fn run(plan: &Plan, mut say: impl FnMut(String)) -> Result<Outcome, St
         if plan.first_only && !outcome.violations.is_empty() {
             break;
         }
+    }
+    let deadline = Instant::now() + guests::FORGOTTEN + RETURN;
+    while !guests.all_forgotten() && (!plan.first_only || outcome.violations.is_empty()) {
+        if Instant::now() > deadline {
+            return Err("the rooms do not say who is in them".into());
+        }
+        outcome.violations.extend(guests.ghosts(&nodes.urls(), &rooms).await);
+        sleep(CALM).await;
     }
     if outcome.violations.is_empty() || !plan.first_only {
         let (memory, too_much) = returned_memory(&nodes, &baseline).await;
