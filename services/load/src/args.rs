@@ -19,7 +19,8 @@ pub enum Command {
     /// Send messages at a rate, check every delivery, report latencies and costs.
     Run(RunArgs),
     /// Keep sessions talking while nodes are killed, stopped and cut off, and compare at the end what was acknowledged
-    /// and shown with what the rooms hold.
+    /// and shown with what the rooms hold. Nodes must keep the messages of a room until they are compared, which is done
+    /// every five seconds, or as soon as the room can be read again.
     Endure(EndureArgs),
     /// Open connections that do nothing and report what each costs.
     Idle(IdleArgs),

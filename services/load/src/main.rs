@@ -3,7 +3,6 @@
 use chat_load::args::{Cli, Command, EndureArgs, FloorArgs, IdleArgs, OnceArgs, ResumeArgs, RunArgs};
 use chat_load::endure::Endurance;
 use chat_load::endure::plan::Plan;
-use chat_load::endure::report::Verdict;
 use chat_load::scenario::Scenario;
 use chat_load::{CannotRun, floor, idle, once, raise_open_files, resume, run};
 use clap::Parser;
@@ -16,9 +15,6 @@ const BROKEN: u8 = 1;
 
 /// Nothing could be said about the server, because the run itself failed.
 const COULD_NOT_RUN: u8 = 2;
-
-/// Nothing is wrong, but less happened than was asked for.
-const PROVED_NOTHING: u8 = 3;
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
@@ -67,12 +63,7 @@ fn endure(args: &EndureArgs) -> Result<ExitCode, CannotRun> {
         }
     })?;
     say(&if args.json { report.to_json() } else { report.to_text() })?;
-    Ok(match report.verdict {
-        Verdict::Kept => ExitCode::SUCCESS,
-        Verdict::Broken => ExitCode::from(BROKEN),
-        Verdict::Undecided => ExitCode::from(COULD_NOT_RUN),
-        Verdict::ProvedNothing => ExitCode::from(PROVED_NOTHING),
-    })
+    Ok(ExitCode::from(report.verdict.exit_status()))
 }
 
 /// Waits for Ctrl-C or SIGTERM. If signals cannot be had, the process is stopped the hard way.

@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used)]
 
 use chat_load::CannotRun;
-use chat_load::args::{Cli, Command};
+use chat_load::args::{Cli, Command, Dialect};
 use chat_load::endure::Endurance;
+use chat_load::endure::checker::Room;
+use chat_load::endure::crowd::{Crowd, Member};
 use chat_load::endure::plan::Plan;
 use chat_load::endure::report::{Report, Verdict};
 use clap::Parser;
@@ -277,4 +279,35 @@ async fn a_log_that_cannot_be_read_leaves_the_promises_undecided() {
 async fn a_run_that_cannot_be_compared_does_not_begin() {
     let why = endure(Lie::Classic).await.unwrap_err();
     assert!(why.0.contains("does not speak the extended dialect"), "{why}");
+}
+
+#[tokio::test]
+async fn what_everybody_has_is_forgotten_while_the_load_goes_on() {
+    let server = Server::start(Lie::None).await;
+    let member = |name: &str| Member {
+        name: name.into(),
+        dialect: Dialect::Extended,
+        home: 0,
+        sends: true,
+    };
+    let members = vec![member("ines"), member("otto")];
+    let crowd = Crowd::start(
+        std::slice::from_ref(&server.url),
+        &["r".into()],
+        members,
+        Duration::ZERO,
+    );
+    let mut room = Room::new("r");
+    crowd.resume();
+    // A classic session that joins may begin a thousand messages back.
+    server.was_sent(1_100).await;
+    while room.at(1).is_some() || room.head() < 1_001 {
+        assert_eq!(crowd.compare(0, &mut room).await.unwrap(), []);
+    }
+    assert!(room.at(room.head() - 900).is_some());
+    crowd.pause();
+    timeout(PATIENCE, crowd.settled()).await.unwrap();
+    assert_eq!(crowd.compare_all(0, &mut room, PATIENCE).await.unwrap(), []);
+    let sent = server.state.lock().unwrap().sends;
+    assert_eq!((crowd.totals(), room.head()), ((sent, 2 * sent), sent));
 }

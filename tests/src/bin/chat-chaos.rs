@@ -3,7 +3,6 @@
 // A command speaks on its standard output.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-use chat_load::endure::report::Verdict;
 use chat_tests::chaos::fault::Fault;
 use chat_tests::chaos::{self, Plan, rolling};
 use std::path::{Path, PathBuf};
@@ -107,12 +106,7 @@ async fn roll(program: &Path, turns: u32, down: Duration) -> Result<ExitCode, St
     if let Some(kept) = &rolled.kept {
         println!("logs and data of the nodes are in {}", kept.display());
     }
-    Ok(ExitCode::from(match rolled.report.verdict {
-        Verdict::Kept => 0,
-        Verdict::Broken => 1,
-        Verdict::Undecided => 2,
-        Verdict::ProvedNothing => 3,
-    }))
+    Ok(ExitCode::from(rolled.report.verdict.exit_status()))
 }
 
 async fn faults(plan: &Plan) -> Result<ExitCode, String> {

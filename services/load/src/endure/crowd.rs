@@ -97,14 +97,14 @@ impl Crowd {
     pub fn pause(&self) {
         self.notes.set_paused(true);
         for room in &self.notes.rooms {
-            lock(&room.pause).beat();
+            lock(&room.pause).beat(Instant::now());
         }
     }
 
     /// Everybody sends again. From here on the time without acknowledgements is measured anew.
     pub fn resume(&self) {
         for room in &self.notes.rooms {
-            lock(&room.pause).begin();
+            lock(&room.pause).begin(Instant::now());
         }
         self.notes.set_paused(false);
     }

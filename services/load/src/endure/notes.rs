@@ -96,13 +96,12 @@ pub(super) struct Pause {
 
 impl Pause {
     /// From here on it is measured anew.
-    pub(super) fn begin(&mut self) {
-        (self.last, self.longest) = (Some(Instant::now()), Duration::ZERO);
+    pub(super) fn begin(&mut self, now: Instant) {
+        (self.last, self.longest) = (Some(now), Duration::ZERO);
     }
 
     /// An acknowledgement came, or none will come because nobody sends.
-    pub(super) fn beat(&mut self) {
-        let now = Instant::now();
+    pub(super) fn beat(&mut self, now: Instant) {
         if let Some(last) = self.last.replace(now) {
             self.longest = self.longest.max(now - last);
         }
@@ -261,7 +260,7 @@ impl UnderWay {
         sends.fresh.push((after, ack));
         drop(sends);
         place.acknowledged.fetch_add(1, Ordering::AcqRel);
-        lock(&room.pause).beat();
+        lock(&room.pause).beat(Instant::now());
     }
 }
 
@@ -270,5 +269,62 @@ impl Drop for UnderWay {
         let room = &self.notes.rooms[self.room];
         lock(&room.places[self.member].sends).under_way = None;
         room.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notes() -> Arc<Notes> {
+        let member = Member {
+            name: "ines".into(),
+            dialect: Dialect::Extended,
+            home: 0,
+            sends: true,
+        };
+        Arc::new(Notes::new(&["r".to_owned()], vec![member]))
+    }
+
+    #[test]
+    fn a_send_holds_what_was_not_compared_when_it_began_until_it_is_compared_itself() {
+        let notes = notes();
+        let room = &notes.rooms[0];
+        let mark = || lock(&room.places[0].sends).mark();
+        let take = || lock(&room.places[0].sends).take();
+        let done = || lock(&room.places[0].sends).done();
+        assert_eq!(done(), u64::MAX);
+        room.compared.store(40, Ordering::Release);
+        let under_way = UnderWay::begin(&notes, 0, 0);
+        room.compared.store(60, Ordering::Release);
+        assert_eq!((done(), room.in_flight.load(Ordering::Acquire)), (40, 1));
+        mark();
+        // Acknowledged while the log is read: it may not be in what was read.
+        under_way.acknowledged(50, "m".into(), "ines 0 0".into());
+        assert_eq!((take(), done()), (vec![], 40));
+        mark();
+        assert_eq!((take().len(), done()), (1, u64::MAX));
+        drop(UnderWay::begin(&notes, 0, 0));
+        assert_eq!(
+            (done(), room.in_flight.load(Ordering::Acquire)),
+            (u64::MAX, 0),
+            "given up"
+        );
+    }
+
+    #[test]
+    fn a_pause_is_the_longest_time_between_two_acknowledgements_or_until_the_end() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut pause = Pause::default();
+        pause.beat(at(0));
+        assert_eq!(pause.longest, Duration::ZERO, "not begun");
+        pause.begin(at(100));
+        for millis in [130, 200, 220] {
+            pause.beat(at(millis));
+        }
+        assert_eq!(pause.longest, Duration::from_millis(70));
+        pause.begin(at(500));
+        assert_eq!(pause.longest, Duration::ZERO, "measured anew");
     }
 }

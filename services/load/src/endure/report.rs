@@ -22,6 +22,19 @@ pub enum Verdict {
     ProvedNothing,
 }
 
+impl Verdict {
+    /// The exit status of a command that found it.
+    #[must_use]
+    pub const fn exit_status(self) -> u8 {
+        match self {
+            Self::Kept => 0,
+            Self::Broken => 1,
+            Self::Undecided => 2,
+            Self::ProvedNothing => 3,
+        }
+    }
+}
+
 /// Broken promises. Only the first few are kept in words, so that memory stays bounded.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Broken {
