@@ -48,6 +48,9 @@ pub struct GlobalRooms {
     /// Those that did not.
     #[serde(default)]
     pub nodes_unavailable: Vec<String>,
+    /// Behind which room the next page begins, if there is one. Only in the extended dialect.
+    #[serde(default)]
+    pub next: Option<String>,
 }
 
 /// Answer to `create_room`.

@@ -6,6 +6,7 @@ use crate::new_message;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
+use std::fmt;
 
 /// Why a request was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +15,16 @@ pub struct Refusal {
     pub code: String,
     /// The text for people.
     pub text: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.code.is_empty() {
+            f.write_str(&self.text)
+        } else {
+            write!(f, "{} ({})", self.text, self.code)
+        }
+    }
 }
 
 /// What a node said.
@@ -75,10 +86,7 @@ fn known(kind: &str, text: &str) -> Option<Frame> {
         "global_rooms_list" => Frame::GlobalRooms(data(text)?),
         "room_created" => Frame::RoomCreated(match data::<Created>(text) {
             Some(created) => Ok(created),
-            None => Err(Refusal {
-                code: String::new(),
-                text: data::<Failure>(text)?.message,
-            }),
+            None => Err(data::<Failure>(text)?.into()),
         }),
         "join_room_success" => Frame::Joined(data(text)?),
         "join_room_error" => {
@@ -89,10 +97,7 @@ fn known(kind: &str, text: &str) -> Option<Frame> {
         "message_error" => {
             data::<Refused>(text)?.into_frame(|room_id, refusal| Frame::SendRefused { room_id, refusal })
         }
-        "error" => Frame::Error(Refusal {
-            code: String::new(),
-            text: data::<Failure>(text)?.message,
-        }),
+        "error" => Frame::Error(data::<Failure>(text)?.into()),
         _ => return None,
     })
 }
@@ -111,6 +116,17 @@ struct Data<T> {
 #[derive(Deserialize)]
 struct Failure {
     message: String,
+    #[serde(default)]
+    error_code: String,
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self {
+            code: failure.error_code,
+            text: failure.message,
+        }
+    }
 }
 
 #[derive(Deserialize)]

@@ -20,6 +20,7 @@ pub mod request;
 mod resuming;
 mod room_view;
 pub mod session;
+mod unique_id;
 
 pub use answer::{Created, GlobalRooms, Joined, Left, RoomSummary, RoomsList, Sent};
 pub use connection::{Connection, Events, RequestError};
@@ -27,6 +28,7 @@ pub use event::{Closed, Event, MemberChange, NewMessage};
 pub use frame::{Frame, Refusal, decode};
 pub use options::{ConnectError, ConnectOptions};
 pub use raw::{QueueError, RawConnection, RawFrame, Text};
-pub use resuming::{ResumingClient, ResumingOptions, SendError, SentOnce};
+pub use resuming::{AskError, Ended, ResumingClient, ResumingOptions, SendError, SentOnce};
 pub use room_view::{RoomView, Seen};
 pub use session::{Session, SessionEvent};
+pub use unique_id::unique_id;

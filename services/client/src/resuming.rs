@@ -1,23 +1,28 @@
-//! [`Session`] over real connections: several addresses, reconnects, and sends as one call.
+//! [`Session`](crate::Session) over real connections: several addresses, reconnects, and requests as calls.
 
-use crate::policy::{self, NextStep};
-use crate::session::{Output, Session, SessionEvent};
-use crate::{Closed, ConnectOptions, RawConnection, RawFrame};
-use std::collections::HashMap;
+use crate::answer::{Created, GlobalRooms};
+use crate::frame::{Frame, Refusal};
+use crate::session::SessionEvent;
+use crate::unique_id::unique_id;
+use crate::{ConnectOptions, policy};
+use driver::{Command, Driver};
+use serde_json::{Value, json};
 use std::fmt;
-use std::future::Future;
-use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, sleep_until};
+
+mod driver;
 
 /// Commands that wait for the task; a sender waits for its own one anyway.
 const COMMANDS: usize = 64;
 
+/// Rounds of looking for a room and creating it: somebody else may create it in between.
+const ROUNDS: usize = 3;
+
 /// How to stay connected.
 #[derive(Debug, Clone)]
 pub struct ResumingOptions {
-    /// Where nodes are, as `ws://host:port`. They are tried in turn.
+    /// Where nodes are, as `ws://host:port`; at least one. They are tried in turn.
     pub addresses: Vec<String>,
     /// Under which name.
     pub user: String,
@@ -28,6 +33,23 @@ pub struct ResumingOptions {
     pub connect: ConnectOptions,
     /// True: never stop trying. False: as the policy says, for about three minutes.
     pub persistent: bool,
+    /// The random part of waits, from 0 to 1.
+    pub jitter: fn() -> f64,
+}
+
+impl ResumingOptions {
+    /// Default deadlines; stops trying after about three minutes.
+    #[must_use]
+    pub fn new(addresses: Vec<String>, user: &str) -> Self {
+        Self {
+            addresses,
+            user: user.into(),
+            client: "chat-client".into(),
+            connect: ConnectOptions::default(),
+            persistent: false,
+            jitter: policy::random_jitter,
+        }
+    }
 }
 
 /// A message that is in its room.
@@ -44,8 +66,8 @@ pub struct SentOnce {
 /// Why a send was not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SendError {
-    /// It was refused and is not in the room; this is the `error_code`.
-    Refused(String),
+    /// It was refused and is not in the room.
+    Refused(Refusal),
     /// The session ended. Whether the message is in the room is not known.
     Ended,
 }
@@ -53,7 +75,7 @@ pub enum SendError {
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(code) => write!(f, "refused: {code}"),
+            Self::Refused(refusal) => refusal.fmt(f),
             Self::Ended => f.write_str("the session ended"),
         }
     }
@@ -61,18 +83,38 @@ impl fmt::Display for SendError {
 
 impl std::error::Error for SendError {}
 
-enum Command {
-    Join {
-        room_id: String,
-        history: u64,
-    },
-    Leave(String),
-    Send {
-        room_id: String,
-        client_msg_id: String,
-        content: String,
-        done: oneshot::Sender<Result<SentOnce, SendError>>,
-    },
+/// Why a question has no good answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AskError {
+    /// The node said no.
+    Refused(Refusal),
+    /// The connection ended before the answer. Whether the node did what was asked is not known; ask again.
+    Lost,
+    /// The session ended.
+    Ended,
+}
+
+impl fmt::Display for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::Lost => f.write_str("the connection ended before the answer"),
+            Self::Ended => f.write_str("the session ended"),
+        }
+    }
+}
+
+impl std::error::Error for AskError {}
+
+/// How a session ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// The last client, or the receiver of the events, was dropped.
+    Dropped,
+    /// No node would have it, often enough; this is what the last one said, or why there was none.
+    GaveUp(String),
+    /// The first node that answered does not speak the extended dialect, or refused the greeting, with this text.
+    Refused(String),
 }
 
 /// A session that stays. Clones share it; it ends when the last one, or the receiver of its events, is dropped.
@@ -83,20 +125,13 @@ pub struct ResumingClient {
 
 impl ResumingClient {
     /// Starts to connect. Events wait, at most `connect.event_capacity` of them, until they are taken: whoever does not
-    /// take them is not read for.
+    /// take them is not read for, and is not answered either. After the last event the task says how it ended. Must be
+    /// called within a tokio runtime.
     #[must_use]
-    pub fn start(options: ResumingOptions) -> (Self, mpsc::Receiver<SessionEvent>, JoinHandle<()>) {
+    pub fn start(options: ResumingOptions) -> (Self, mpsc::Receiver<SessionEvent>, JoinHandle<Ended>) {
         let (commands, queue) = mpsc::channel(COMMANDS);
-        let (events, taken) = mpsc::channel(options.connect.event_capacity);
-        let driver = Driver {
-            session: Session::new(&options.user, &options.client),
-            options,
-            events,
-            commands: queue,
-            origin: Instant::now(),
-            tickets: HashMap::new(),
-            next_ticket: 0,
-        };
+        let (events, taken) = mpsc::channel(options.connect.event_capacity.max(1));
+        let driver = Driver::new(options, events, queue);
         (Self { commands }, taken, tokio::spawn(driver.run()))
     }
 
@@ -107,9 +142,13 @@ impl ResumingClient {
         drop(self.commands.send(Command::Join { room_id, history }).await);
     }
 
-    /// Be in a room no more.
-    pub async fn leave(&self, room_id: &str) {
-        drop(self.commands.send(Command::Leave(room_id.to_owned())).await);
+    /// Be in a room no more. Sends there that are not done are refused.
+    ///
+    /// # Errors
+    /// [`AskError`]. The room is left all the same: the seat goes when it has waited for long enough.
+    pub async fn leave(&self, room_id: &str) -> Result<(), AskError> {
+        let room_id = room_id.to_owned();
+        self.answer_to(|done| Command::Leave { room_id, done }).await.map(drop)
     }
 
     /// Says `content` once, over as many connections as it takes. `client_msg_id` must be new for this user and room.
@@ -128,205 +167,93 @@ impl ResumingClient {
         self.commands.send(command).await.map_err(|_| SendError::Ended)?;
         answered.await.unwrap_or(Err(SendError::Ended))
     }
+
+    /// One page of the rooms of all nodes whose names begin with `name`, in order of their ids, behind the room `after`.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn discover_rooms(&self, name: &str, after: Option<&str>) -> Result<GlobalRooms, AskError> {
+        match self
+            .ask("discover_rooms", json!({"name": name, "after": after}))
+            .await?
+        {
+            Frame::GlobalRooms(rooms) => Ok(rooms),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// A new room on the node that the session is connected to. It has no members yet. The same `request_id` gives the
+    /// same room there.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn create_room(
+        &self,
+        name: &str,
+        description: Option<&str>,
+        request_id: &str,
+    ) -> Result<Created, AskError> {
+        let data = json!({"room_name": name, "description": description, "request_id": request_id});
+        match self.ask("create_room", data).await? {
+            Frame::RoomCreated(created) => created.map_err(AskError::Refused),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The id of the room with this name: of several the lowest, so that all who look at the same list find the same one.
+    /// If no node that answers has one, it is created. Takes as many connections as it needs.
+    ///
+    /// # Errors
+    /// [`AskError`], but never that an answer was lost.
+    pub async fn room_named(&self, name: &str) -> Result<String, AskError> {
+        // Whatever is lost on the way, the same node makes only one.
+        let request_id = unique_id();
+        let mut refused = 0;
+        loop {
+            match self.find_or_create(name, &request_id).await {
+                Err(AskError::Lost) => {}
+                Err(AskError::Refused(_)) if refused + 1 < ROUNDS => refused += 1,
+                result => return result,
+            }
+        }
+    }
+
+    async fn find_or_create(&self, name: &str, request_id: &str) -> Result<String, AskError> {
+        let mut after = None;
+        loop {
+            let page = self.discover_rooms(name, after.as_deref()).await?;
+            // In order of ids, so the first one is the lowest.
+            if let Some(room) = page.rooms.into_iter().find(|room| room.room_name == name) {
+                return Ok(room.room_id);
+            }
+            // A list that does not go on ends, even if it says otherwise.
+            if page.next.is_none() || page.next <= after {
+                return Ok(self.create_room(name, None, request_id).await?.room_id);
+            }
+            after = page.next;
+        }
+    }
+
+    async fn ask(&self, kind: &'static str, data: Value) -> Result<Frame, AskError> {
+        match self.answer_to(|done| Command::Ask { kind, data, done }).await? {
+            Frame::Error(refusal) => Err(AskError::Refused(refusal)),
+            other => Ok(other),
+        }
+    }
+
+    async fn answer_to(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<Frame, AskError>>) -> Command,
+    ) -> Result<Frame, AskError> {
+        let (done, answered) = oneshot::channel();
+        self.commands.send(command(done)).await.map_err(|_| AskError::Ended)?;
+        answered.await.unwrap_or(Err(AskError::Ended))
+    }
 }
 
-struct Driver {
-    session: Session,
-    options: ResumingOptions,
-    events: mpsc::Sender<SessionEvent>,
-    commands: mpsc::Receiver<Command>,
-    origin: Instant,
-    tickets: HashMap<u64, oneshot::Sender<Result<SentOnce, SendError>>>,
-    next_ticket: u64,
-}
-
-/// Why a connection was left.
-enum Left {
-    /// It ended, or the node asked to come back elsewhere.
-    ComeBack(Option<u16>),
-    /// Nobody wants the session any more, or the node refused it.
-    End,
-}
-
-impl Driver {
-    async fn run(mut self) {
-        let (mut address, mut failures) = (0, 0_u32);
-        loop {
-            let url = self.options.addresses[address % self.options.addresses.len()].clone();
-            address += 1;
-            let (connect, options) = (url.clone(), self.options.connect.clone());
-            let connecting = async move { RawConnection::connect(&connect, &options).await };
-            let code = match self.or_ended(connecting).await {
-                None => return,
-                Some(Err(_)) => None,
-                Some(Ok(raw)) => {
-                    let began = Instant::now();
-                    match self.serve(raw).await {
-                        Left::End => return,
-                        Left::ComeBack(code) => {
-                            if began.elapsed() > policy::BASE {
-                                failures = 0;
-                            }
-                            code
-                        }
-                    }
-                }
-            };
-            let rounds = failures / u32::try_from(self.options.addresses.len()).unwrap_or(1).max(1);
-            failures += 1;
-            match policy::next_step(code, rounds, policy::random_jitter()) {
-                NextStep::Wait(pause) => {
-                    if self.or_ended(sleep(pause)).await.is_none() {
-                        return;
-                    }
-                }
-                NextStep::GiveUp if self.options.persistent => failures = 0,
-                NextStep::GiveUp => return,
-            }
-        }
-    }
-
-    /// What `work` gives; `None` if nobody wants the session meanwhile. Commands are taken.
-    async fn or_ended<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
-        let mut work = std::pin::pin!(work);
-        loop {
-            tokio::select! {
-                done = &mut work => return Some(done),
-                command = self.commands.recv() => {
-                    let mut out = Vec::new();
-                    self.command(command?, &mut out);
-                    // Nothing goes out without a connection, but refusals are told.
-                    self.tell(out).await?;
-                }
-            }
-        }
-    }
-
-    fn now(&self) -> u64 {
-        u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    async fn serve(&mut self, mut raw: RawConnection) -> Left {
-        let mut out = Vec::new();
-        self.session.connected(&mut out);
-        let patience = self.options.connect.ping_every.unwrap_or(Duration::from_secs(3_600));
-        let mut heard = (raw.heard(), Instant::now());
-        let mut pinged = false;
-        loop {
-            match self.act(&mut raw, std::mem::take(&mut out)).await {
-                Ok(()) => {}
-                Err(left) => {
-                    self.session.disconnected();
-                    return left;
-                }
-            }
-            let silence = heard.1 + patience;
-            let due = self.session.next_deadline();
-            let due = due.map_or(silence, |at| silence.min(self.origin + Duration::from_millis(at)));
-            tokio::select! {
-                biased;
-                frame = raw.next() => match frame {
-                    RawFrame::Text(text) => {
-                        let now = self.now();
-                        self.session.frame(now, &text, &mut out);
-                    }
-                    RawFrame::Binary(_) => {}
-                    RawFrame::Closed(Closed { code, .. }) => {
-                        self.session.disconnected();
-                        return Left::ComeBack(code);
-                    }
-                },
-                command = self.commands.recv() => match command {
-                    Some(command) => self.command(command, &mut out),
-                    None => return Left::End,
-                },
-                () = sleep_until(due.into()) => {
-                    let now = self.now();
-                    self.session.handle_timeout(now, &mut out);
-                }
-            }
-            if raw.heard() != heard.0 {
-                heard = (raw.heard(), Instant::now());
-                pinged = false;
-            } else if heard.1.elapsed() >= patience {
-                if pinged || raw.queue_ping().is_err() {
-                    // Whoever is silent for so long is as good as gone.
-                    self.session.disconnected();
-                    return Left::ComeBack(None);
-                }
-                (heard.1, pinged) = (Instant::now(), true);
-            }
-        }
-    }
-
-    fn command(&mut self, command: Command, out: &mut Vec<Output>) {
-        let now = self.now();
-        match command {
-            Command::Join { room_id, history } => self.session.join(now, &room_id, history, out),
-            Command::Leave(room_id) => self.session.leave(&room_id, out),
-            Command::Send {
-                room_id,
-                client_msg_id,
-                content,
-                done,
-            } => {
-                let ticket = self.next_ticket;
-                self.next_ticket += 1;
-                self.tickets.insert(ticket, done);
-                self.session.send(now, ticket, &room_id, &client_msg_id, &content, out);
-            }
-        }
-    }
-
-    async fn act(&mut self, raw: &mut RawConnection, out: Vec<Output>) -> Result<(), Left> {
-        let mut rest = Vec::new();
-        for output in out {
-            match output {
-                Output::Send(text) => {
-                    if raw.queue_text(text).is_err() {
-                        return Err(Left::ComeBack(None));
-                    }
-                }
-                Output::Reconnect => {
-                    self.tell(rest).await.ok_or(Left::End)?;
-                    return Err(Left::ComeBack(Some(1012)));
-                }
-                Output::Refused(_) => return Err(Left::End),
-                event @ Output::Event(_) => rest.push(event),
-            }
-        }
-        self.tell(rest).await.ok_or(Left::End)
-    }
-
-    /// Gives out events; `None` if nobody takes them any more.
-    async fn tell(&mut self, out: Vec<Output>) -> Option<()> {
-        for output in out {
-            let Output::Event(event) = output else { continue };
-            match event {
-                SessionEvent::Sent {
-                    ticket,
-                    seq,
-                    message_id,
-                    duplicate,
-                } => {
-                    let sent = SentOnce {
-                        seq,
-                        message_id,
-                        duplicate,
-                    };
-                    self.answer(ticket, Ok(sent));
-                }
-                SessionEvent::SendRefused { ticket, code } => self.answer(ticket, Err(SendError::Refused(code))),
-                other => self.events.send(other).await.ok()?,
-            }
-        }
-        Some(())
-    }
-
-    fn answer(&mut self, ticket: u64, result: Result<SentOnce, SendError>) {
-        if let Some(done) = self.tickets.remove(&ticket) {
-            // Whoever asked may have stopped waiting.
-            drop(done.send(result));
-        }
-    }
+fn unexpected(frame: &Frame) -> AskError {
+    AskError::Refused(Refusal {
+        code: String::new(),
+        text: format!("unexpected answer: {frame:?}"),
+    })
 }

@@ -5,7 +5,7 @@
 
 use crate::args::OnceArgs;
 use crate::{CannotRun, tally};
-use chat_client::{ConnectOptions, ResumingClient, ResumingOptions, SentOnce, SessionEvent};
+use chat_client::{ResumingClient, ResumingOptions, SentOnce, SessionEvent};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::time::{Duration, Instant};
@@ -90,11 +90,8 @@ fn note(times: &mut Histogram<u64>, micros: u64) -> Result<(), CannotRun> {
 
 async fn send(args: OnceArgs, nth: u64) -> Result<Times, CannotRun> {
     let (client, events, _driver) = ResumingClient::start(ResumingOptions {
-        addresses: vec![args.target.clone()],
-        user: "load".into(),
         client: "chat-load".into(),
-        connect: ConnectOptions::default(),
-        persistent: false,
+        ..ResumingOptions::new(vec![args.target.clone()], "load")
     });
     client.join(&args.room, 0).await;
     let _reader = tokio::spawn(read(events));

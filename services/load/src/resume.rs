@@ -119,18 +119,18 @@ async fn seat(args: &ResumeArgs, n: usize, room: &str, patience: Duration) -> Re
     let others = addresses.len() - 1;
     addresses[1..].rotate_left(n % others);
     let (client, mut events, _driver) = ResumingClient::start(ResumingOptions {
-        addresses,
-        user: format!("session-{n}"),
         client: "chat-load".into(),
-        connect: ConnectOptions::default(),
         persistent: true,
+        ..ResumingOptions::new(addresses, &format!("session-{n}"))
     });
     client.join(room, 0).await;
     let joined = async {
         while let Some(event) = events.recv().await {
             match event {
                 SessionEvent::Joined { .. } => return Ok(()),
-                SessionEvent::JoinRefused { code, .. } => return Err(CannotRun(format!("session {n}: {code}"))),
+                SessionEvent::JoinRefused { refusal, .. } => {
+                    return Err(CannotRun(format!("session {n}: {refusal}")));
+                }
                 _ => {}
             }
         }

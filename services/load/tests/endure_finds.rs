@@ -143,7 +143,8 @@ impl Server {
             "join_room" => {
                 let known = frame["data"]["from"]["seq"].as_u64();
                 let answer = json!({"type": "join_room_success", "re": frame["id"], "data":
-                    {"room_id": "r", "gen": 1, "first_seq": known.unwrap_or(0) + 1, "resumed": known.is_some()}});
+                    {"room_id": "r", "room_name": "r", "members": [user], "member_count": 1, "admin_node": "n",
+                     "gen": 1, "first_seq": known.unwrap_or(0) + 1, "resumed": known.is_some()}});
                 outbox.try_send(answer).unwrap();
                 if user != "checker" {
                     let missed = state.log.iter().skip(usize::try_from(known.unwrap_or(0)).unwrap());

@@ -2,6 +2,9 @@
 
 use super::*;
 
+mod members;
+mod questions;
+
 struct Driven(Session);
 
 impl Driven {
@@ -21,6 +24,12 @@ impl Driven {
             panic!("a greeting and nothing else: {out:?}");
         };
         hello.clone()
+    }
+
+    fn lose(&mut self) -> Vec<Output> {
+        let mut out = Vec::new();
+        self.0.disconnected(&mut out);
+        out
     }
 
     fn welcome(&mut self) -> Vec<Output> {
@@ -48,6 +57,19 @@ impl Driven {
         out
     }
 
+    fn ask(&mut self, ticket: u64) -> Vec<Output> {
+        let mut out = Vec::new();
+        self.0
+            .ask(0, ticket, "discover_rooms", json!({"name": "hall"}), &mut out);
+        out
+    }
+
+    fn leave(&mut self, ticket: u64) -> Vec<Output> {
+        let mut out = Vec::new();
+        self.0.leave(ticket, "r", &mut out);
+        out
+    }
+
     fn timeout(&mut self, now: u64) -> Vec<Output> {
         let mut out = Vec::new();
         self.0.handle_timeout(now, &mut out);
@@ -66,7 +88,8 @@ fn message(seq: u64) -> Value {
 
 fn joined(re: u64, first: u64, resumed: bool) -> Value {
     json!({"type": "join_room_success", "re": re, "data":
-        {"room_id": "r", "gen": 1, "first_seq": first, "head_seq": 9, "resumed": resumed}})
+        {"room_id": "r", "room_name": "hall", "description": null, "members": ["ines"], "member_count": 1,
+        "admin_node": "n", "gen": 1, "first_seq": first, "head_seq": 9, "resumed": resumed}})
 }
 
 /// The one request that was sent, as JSON.
@@ -119,6 +142,27 @@ fn a_node_that_does_not_speak_the_dialect_is_given_up() {
 }
 
 #[test]
+fn a_later_node_that_does_not_speak_the_dialect_is_left_for_another() {
+    let mut session = in_the_room();
+    session.connect();
+    let refusal = json!({"type": "error", "data": {"success": false, "message": "Unknown message type: hello"}});
+    let left = Output::Reconnect("Unknown message type: hello".into());
+    assert_eq!(session.take(0, refusal), [left]);
+}
+
+#[test]
+fn an_answer_to_a_join_that_makes_no_sense_ends_the_connection() {
+    let mut session = Driven::online();
+    session.welcome();
+    session.join("r");
+    let nonsense = json!({"type": "join_room_success", "re": 1, "data": {"room_id": "r"}});
+    let left = Output::Reconnect("the answer to a join made no sense".into());
+    assert_eq!(session.take(0, nonsense), [left]);
+    session.connect();
+    assert_eq!(request(&session.welcome())["type"], "join_room");
+}
+
+#[test]
 fn each_message_is_given_out_once_and_a_hole_makes_the_session_come_back() {
     let mut session = in_the_room();
     assert_eq!(seqs(&session.message(5)), [5]);
@@ -132,7 +176,8 @@ fn each_message_is_given_out_once_and_a_hole_makes_the_session_come_back() {
     assert_eq!(session.message(5), [irregular(6, 5)], "again");
     assert_eq!(session.message(3), [irregular(6, 3)], "from before");
     assert_eq!(seqs(&session.message(6)), [6]);
-    assert_eq!(session.message(8), [irregular(7, 8), Output::Reconnect]);
+    let back = Output::Reconnect("a message was left out".into());
+    assert_eq!(session.message(8), [irregular(7, 8), back]);
 }
 
 #[test]
@@ -206,11 +251,14 @@ fn a_definite_refusal_ends_a_send_and_only_that() {
     session.send(0, 7, "a");
     session.send(0, 8, "b");
     let refusal = json!({"type": "message_error", "re": 2, "data":
-        {"error_code": "CLIENT_MSG_ID_CONFLICT", "outcome": "definite"}});
+        {"error": "used", "error_code": "CLIENT_MSG_ID_CONFLICT", "outcome": "definite"}});
     let out = session.take(0, refusal);
     let refused = SessionEvent::SendRefused {
         ticket: 7,
-        code: "CLIENT_MSG_ID_CONFLICT".into(),
+        refusal: Refusal {
+            code: "CLIENT_MSG_ID_CONFLICT".into(),
+            text: "used".into(),
+        },
     };
     assert_eq!(out[0], Output::Event(refused));
     assert_eq!(request(&out[1..])["data"]["client_msg_id"], "b");
@@ -270,25 +318,38 @@ fn a_void_position_is_replaced_and_said_to_be() {
 }
 
 #[test]
-fn a_node_that_stops_is_left() {
+fn it_is_told_whether_the_node_of_a_room_answers() {
     let mut session = in_the_room();
-    let reconnect = json!({"type": "reconnect", "data": {"after_ms": 5, "reason": "node is restarting"}});
-    assert_eq!(session.take(0, reconnect), [Output::Reconnect]);
+    for (kind, degraded) in [("degraded", true), ("recovered", false)] {
+        let event = SessionEvent::Degraded {
+            room_id: "r".into(),
+            degraded,
+        };
+        let frame = json!({"type": kind, "data": {"room_id": "r", "reason": "why"}});
+        assert_eq!(session.take(0, frame), [Output::Event(event)]);
+    }
 }
 
 #[test]
-fn who_leaves_a_room_sends_nothing_more_there() {
+fn no_more_than_a_bounded_number_of_sends_and_questions_waits() {
     let mut session = in_the_room();
-    session.send(0, 7, "a");
-    let mut out = Vec::new();
-    session.0.leave("r", &mut out);
-    let [
-        Output::Event(SessionEvent::SendRefused { ticket: 7, .. }),
-        Output::Send(leave),
-    ] = &out[..]
-    else {
-        panic!("the send is given up, the room is left: {out:?}");
-    };
-    assert!(leave.contains("leave_room"));
-    assert_eq!(session.message(5), [], "not of a joined room");
+    session.lose();
+    for ticket in 1..MAX_WAITING as u64 {
+        session.send(0, ticket, "a");
+    }
+    assert!(!session.0.is_full());
+    session.ask(0);
+    assert!(session.0.is_full());
+    session.connect();
+    // The question is under way, and waits for nothing but its answer.
+    session.welcome();
+    assert!(!session.0.is_full());
+}
+
+#[test]
+fn a_node_that_stops_is_left() {
+    let mut session = in_the_room();
+    let reconnect = json!({"type": "reconnect", "data": {"after_ms": 5, "reason": "node is restarting"}});
+    let left = Output::Reconnect("node is restarting".into());
+    assert_eq!(session.take(0, reconnect), [left]);
 }

@@ -2,7 +2,7 @@
 
 use super::crowd::{PATIENT, connect_options};
 use super::notes::{Notes, UnderWay};
-use chat_client::{Event, Frame, ResumingClient, ResumingOptions, SendError, SessionEvent, decode};
+use chat_client::{ResumingClient, ResumingOptions, SendError, SessionEvent};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -14,11 +14,10 @@ pub(super) fn start(notes: &Arc<Notes>, member: usize, targets: &[String], pace:
     let home = notes.members[member].home;
     let in_turn = |nth: usize| targets[(home + nth) % targets.len()].clone();
     let (client, events, driver) = ResumingClient::start(ResumingOptions {
-        addresses: (0..targets.len()).map(in_turn).collect(),
-        user: notes.who(member).to_owned(),
         client: "chat-load".into(),
         connect: connect_options(),
         persistent: true,
+        ..ResumingOptions::new((0..targets.len()).map(in_turn).collect(), notes.who(member))
     });
     tasks.spawn(async move { drop(driver.await) });
     tasks.spawn(take_events(Arc::clone(notes), member, events));
@@ -36,8 +35,8 @@ async fn take_events(notes: Arc<Notes>, member: usize, mut events: mpsc::Receive
         };
         match event {
             SessionEvent::Message(message) => notes.shown(member, message),
-            SessionEvent::Joined { room_id, resumed } => {
-                if let Some(room) = notes.room(&room_id) {
+            SessionEvent::Joined { room, resumed } => {
+                if let Some(room) = notes.room(&room.room_id) {
                     notes.entered(room, member, resumed);
                 }
             }
@@ -47,13 +46,10 @@ async fn take_events(notes: Arc<Notes>, member: usize, mut events: mpsc::Receive
             SessionEvent::Resynced { room_id, from, reason } => {
                 irregular(&room_id, format!("had to begin again at {from}: {reason}"));
             }
-            SessionEvent::JoinRefused { room_id, code } => irregular(&room_id, format!("was refused: {code}")),
-            SessionEvent::Other(text) => match decode(&text) {
-                Frame::Event(Event::MemberJoined(who)) => notes.heard(member, &who, true),
-                Frame::Event(Event::MemberLeft(who)) => notes.heard(member, &who, false),
-                _ => {}
-            },
-            SessionEvent::Sent { .. } | SessionEvent::SendRefused { .. } | SessionEvent::Degraded { .. } => {}
+            SessionEvent::JoinRefused { room_id, refusal } => irregular(&room_id, format!("was refused: {refusal}")),
+            SessionEvent::MemberJoined(who) => notes.heard(member, &who, true),
+            SessionEvent::MemberLeft(who) => notes.heard(member, &who, false),
+            _ => {}
         }
     }
     for room in 0..notes.rooms.len() {
@@ -75,7 +71,7 @@ async fn attend(notes: Arc<Notes>, member: usize, client: ResumingClient, room: 
         let under_way = UnderWay::begin(&notes, room, member);
         match client.send(id, &content, &content).await {
             Ok(sent) => under_way.acknowledged(sent.seq, sent.message_id, content),
-            Err(SendError::Refused(code)) => notes.irregular(room, format!("{content} was refused: {code}")),
+            Err(SendError::Refused(refusal)) => notes.irregular(room, format!("{content} was refused: {refusal}")),
             Err(SendError::Ended) => return,
         }
         sleep(pace).await;
