@@ -1,7 +1,8 @@
 //! JSON, and nothing but JSON: the only file that knows how frames are written.
 //!
 //! Reading goes through [`serde_json::Value`], because the classic dialect asks what a field *is* before it asks what it
-//! says ("missing" means absent, null, empty, zero or false). Writing is by hand into one buffer, in wire order.
+//! says ("missing" means absent, null, empty, zero or false); of a request only what can mean something becomes one
+//! (`codec/read.rs`). Writing is by hand into one buffer, in wire order.
 
 use crate::client_frame::ClientFrame;
 use crate::client_frame::RequestId;
@@ -18,6 +19,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 mod extended;
+mod read;
 mod write;
 
 pub use extended::{ExtendedRequest, hello, parse_extended};
@@ -51,11 +53,11 @@ pub fn parse(request: &str) -> Result<ClientFrame, ServerFrame> {
 /// JSON with one kindness: an escaped lone surrogate, which is valid JSON but no text, becomes a character that the
 /// checks of names and contents refuse, so that the requester is told which field is wrong.
 fn parse_value(request: &str) -> Option<Value> {
-    match serde_json::from_str(request) {
-        Ok(value) => Some(value),
-        Err(_) if request.contains("\\u") => serde_json::from_str(&mark_lone_surrogates(request)).ok(),
-        Err(_) => None,
+    let read = read::request(request);
+    if read.is_none() && request.contains("\\u") {
+        return read::request(&mark_lone_surrogates(request));
     }
+    read
 }
 
 /// Replaces each `\uD8xx` without its partner, inside or outside of strings, by the escape of
