@@ -23,6 +23,9 @@ pub const MAX_DESCRIPTION_CHARS: usize = 1_024;
 /// Longest room, message, node or transaction id, in bytes. Ours are 36 bytes; those of original nodes are opaque.
 pub const MAX_ID_BYTES: usize = 128;
 
+/// Longest text by which another node explains a refusal, in bytes; the rest is cut.
+pub const MAX_REFUSAL_BYTES: usize = 1_000;
+
 /// Longest `client_msg_id`, in bytes of printable ASCII.
 pub const MAX_CLIENT_MSG_ID_BYTES: usize = 64;
 
@@ -53,6 +56,12 @@ pub const MAX_LIST_PAGE: usize = 1_000;
 /// Highest sequence number: XML-RPC integers have 32 bits and a sign.
 pub const MAX_SEQ: u64 = i32::MAX as u64;
 
+/// Latest life of a node: milliseconds since 1970 until the year 2248. Numbers of connections begin with one.
+pub const MAX_INCARNATION: u64 = (1 << 43) - 1;
+
+/// Highest index of an item on a link. No life of a node sends as many.
+pub const MAX_LINK_INDEX: u64 = 1 << 62;
+
 /// Bytes that a JSON string may need per code point: four in UTF-8; a quote, a backslash or a line feed needs two, and
 /// the characters that would need six (`\u0001`) are refused as forbidden.
 pub const MAX_JSON_BYTES_PER_CHAR: usize = 4;
@@ -63,6 +72,9 @@ pub const MAX_MESSAGE_FRAME: usize =
 
 /// Deepest nesting of an XML-RPC body, in elements. A call of ours needs 15.
 pub const MAX_XML_DEPTH: usize = 32;
+
+/// Most members of one structure in an XML-RPC body. The largest of ours, and of an original node, has ten.
+pub const MAX_XML_MEMBERS: usize = 256;
 
 /// Most elements of an XML-RPC request.
 pub const MAX_REQUEST_ELEMENTS: usize = 50_000;

@@ -5,6 +5,7 @@
 
 use crate::codec;
 use crate::ids::{MessageId, RoomId, Seq, UserName};
+use crate::limits::{MAX_MESSAGE_FRAME, MAX_SEQ};
 use crate::timestamp::Timestamp;
 use crate::ws_frame;
 use bytes::Bytes;
@@ -45,6 +46,29 @@ const PREFIX: &str = r#"{"type":"new_message","data":{"message_id":"#;
 /// Where the data begins in a payload.
 const DATA_AT: usize = r#"{"type":"new_message","data":"#.len();
 
+/// What follows a JSON string as [`codec::push_json_string`] writes them; `None` if `json` does not begin with one.
+fn past_json_string(json: &str) -> Option<&str> {
+    let inside = json.strip_prefix('"')?;
+    let bytes = inside.as_bytes();
+    let mut at = 0;
+    loop {
+        match bytes.get(at)? {
+            b'"' => return inside.get(at + 1..),
+            b'\\' => match bytes.get(at + 1)? {
+                b'"' | b'\\' | b'n' | b't' | b'r' => at += 2,
+                b'u' if bytes.get(at + 2..at + 6).is_some_and(is_escaped_control) => at += 6,
+                _ => return None,
+            },
+            0..0x20 => return None,
+            _ => at += 1,
+        }
+    }
+}
+
+fn is_escaped_control(hex: &[u8]) -> bool {
+    matches!(hex, [b'0', b'0', b'0' | b'1', b'0'..=b'9' | b'a'..=b'f'])
+}
+
 impl MessageFrame {
     /// Encodes `message`.
     #[must_use]
@@ -64,24 +88,34 @@ impl MessageFrame {
         Self::assemble(message.seq, head.as_bytes(), &digits, tail.as_bytes())
     }
 
-    /// Reads back what [`Self::payload`] gave, as it comes over a link. Only the shape is checked: the sender is a node.
+    /// Reads back what [`Self::payload`] gave, as it comes over a link. The shape is checked to the last byte, so that what
+    /// reaches a client is JSON with the fields of a message, whoever sent it here; what the fields say is not.
     ///
     /// # Errors
-    /// [`NotAMessage`] if `payload` does not begin and end like a frame of ours.
+    /// [`NotAMessage`] if `payload` is no frame of ours.
     pub fn from_payload(payload: &str) -> Result<Self, NotAMessage> {
-        if !payload.starts_with(PREFIX) || !payload.ends_with("\"}}") {
+        if payload.len() > MAX_MESSAGE_FRAME {
             return Err(NotAMessage);
         }
-        // From the end: inside a JSON string a quote is escaped, so the text cannot occur in the content unescaped, and
-        // the time stamp that follows has no such text.
-        let at = payload.rfind(BEFORE_DIGITS).ok_or(NotAMessage)? + BEFORE_DIGITS.len();
-        let len = payload[at..].bytes().take_while(u8::is_ascii_digit).count();
-        let (digits, tail) = payload[at..].split_at(len);
+        let mut rest = payload.strip_prefix(PREFIX).ok_or(NotAMessage)?;
+        for behind in [r#","room_id":"#, r#","username":"#, r#","content":"#, BEFORE_DIGITS] {
+            rest = past_json_string(rest)
+                .and_then(|rest| rest.strip_prefix(behind))
+                .ok_or(NotAMessage)?;
+        }
+        let head = payload.len() - rest.len();
+        let (digits, tail) = rest.split_at(rest.bytes().take_while(u8::is_ascii_digit).count());
         let seq = digits.parse().map(Seq).map_err(|_| NotAMessage)?;
-        if seq == Seq::ZERO || !tail.starts_with(r#","timestamp":""#) {
+        let timestamp = tail.strip_prefix(r#","timestamp":"#).and_then(past_json_string);
+        if seq == Seq::ZERO || seq.0 > MAX_SEQ || digits.starts_with('0') || timestamp != Some("}}") {
             return Err(NotAMessage);
         }
-        Ok(Self::assemble(seq, &payload.as_bytes()[..at], digits, tail.as_bytes()))
+        Ok(Self::assemble(
+            seq,
+            &payload.as_bytes()[..head],
+            digits,
+            tail.as_bytes(),
+        ))
     }
 
     fn assemble(seq: Seq, head: &[u8], digits: &str, tail: &[u8]) -> Self {

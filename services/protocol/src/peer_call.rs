@@ -4,9 +4,11 @@
 //! are decimal texts. Members that a release does not know are ignored, so that the next one may add some.
 
 use crate::ids::{Incarnation, NodeId, RoomId, RoomName, Seq, UserName};
+use crate::limits::MAX_LINK_INDEX;
 use crate::message_frame::MessageFrame;
 use crate::peer_fault::PeerFault;
 use crate::peer_item::{PeerItem, join_frames, split_frames};
+use crate::peer_xml;
 use crate::server_frame::RoomSummary;
 use crate::text;
 use crate::timestamp::Timestamp;
@@ -248,7 +250,9 @@ impl Exchange {
             sender: parsed(as_text(Some(sender))?, NodeId::parse)?,
             sender_incarnation: Incarnation(as_number(Some(sender_life))?),
             receiver_incarnation: Incarnation(as_number(Some(receiver_life))?),
-            first_index: as_number(Some(first))?,
+            first_index: Some(as_number(Some(first))?)
+                .filter(|index| *index <= MAX_LINK_INDEX)
+                .ok_or(PeerFault::InvalidParams)?,
             items: items.iter().map(|item| PeerItem::from_value(item).ok()).collect(),
         })
     }
@@ -419,9 +423,16 @@ pub fn hosted_rooms(rooms: &[RoomSummary], max_bytes: usize) -> Value {
         ])
     };
     let fits = |room: &&RoomSummary| {
-        let description = room.description.as_ref().map_or(0, |d| d.len());
-        // Seven members with their tags take 600 bytes; escaping may make five bytes of one.
-        bytes += 600 + 5 * (description + room.room_name.as_str().len() + room.creator_id.as_str().len());
+        let text = [
+            room.room_id.as_str(),
+            room.room_name.as_str(),
+            room.description.as_deref().unwrap_or_default(),
+            room.admin_node.as_str(),
+            room.creator_id.as_str(),
+            room.node_address.as_deref().unwrap_or_default(),
+        ];
+        // Seven members with their tags and a number take less than 560 bytes.
+        bytes += 560 + text.into_iter().map(peer_xml::written_len).sum::<usize>();
         bytes <= max_bytes
     };
     Value::Array(rooms.iter().take_while(fits).map(entry).collect())

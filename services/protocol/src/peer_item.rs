@@ -4,15 +4,15 @@
 //! delivery, the encoded frames as one text. So XML is parsed once per item and not once per field, and a message is
 //! encoded once per cluster.
 
-use crate::ids::{
-    ClientMsgId, Epoch, Generation, MessageId, NodeId, RoomId, RoomName, SeatKey, Seq, SessionId, UserName,
-};
+mod wire;
+
+use crate::ids::{ClientMsgId, Epoch, Generation, MessageId, RoomId, SeatKey, Seq, SessionId, UserName};
 use crate::message_frame::MessageFrame;
+use crate::peer_xml::written_len;
 use crate::reject::Reject;
-use crate::server_frame::{LeaveReason, MemberEvent, RoomInfo};
+use crate::server_frame::{MemberEvent, RoomInfo};
 use crate::timestamp::Timestamp;
 use dxr::Value;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -149,114 +149,48 @@ pub struct AnnouncedSeat {
     pub key: Option<SeatKey>,
 }
 
+/// Most bytes of an item without its texts: tags, keys and numbers.
+const AROUND: usize = 600;
+
 /// The value is no item, or one of a kind that this release does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotAnItem;
 
-/// Fields as they are written. Times are microseconds.
-#[derive(Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-enum Wire {
-    Join {
-        request: u64,
-        session: u64,
-        user: String,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        key: Option<String>,
-    },
-    Leave {
-        session: u64,
-        user: String,
-        closed: bool,
-    },
-    Forward {
-        request: u64,
-        session: u64,
-        user: String,
-        content: String,
-        id: String,
-    },
-    Seats {
-        seats: Vec<(u64, String, Option<String>)>,
-    },
-    Joined {
-        request: u64,
-        info: WireInfo,
-        generation: u64,
-        epoch: u64,
-        head: u64,
-        floor: u64,
-        version: u64,
-        resumed: bool,
-    },
-    JoinRefused {
-        request: u64,
-        code: String,
-        text: String,
-    },
-    Sent {
-        request: u64,
-        id: String,
-        seq: u64,
-        time: i64,
-        duplicate: bool,
-    },
-    SendRefused {
-        request: u64,
-        code: String,
-        text: String,
-        unknown: bool,
-    },
-    Unseat {
-        session: u64,
-    },
-    Deliver {
-        generation: u64,
-        epoch: u64,
-    },
-    Member {
-        user: String,
-        count: u32,
-        time: i64,
-        came: bool,
-        reason: Option<String>,
-        version: u64,
-    },
-    Head {
-        generation: u64,
-        epoch: u64,
-        head: u64,
-    },
-}
-
-#[derive(Serialize, Deserialize)]
-struct WireInfo {
-    name: String,
-    description: Option<String>,
-    members: Vec<String>,
-    admin: String,
-}
-
 impl PeerItem {
-    /// About how many bytes the item takes in a call, escaping left out.
+    /// Most bytes that the item takes in a call, escapes and all: calls are filled by this, and a call that its receiver
+    /// finds too long would be sent for ever.
     #[must_use]
     pub fn size(&self) -> usize {
         let body = match &self.body {
-            PeerBody::Forward { content, .. } => content.len(),
-            PeerBody::Deliver { frames, .. } => frames.iter().map(|f| f.len() + 1).sum(),
-            PeerBody::Joined { info, .. } => info.members.iter().map(|m| m.as_str().len() + 3).sum(),
-            PeerBody::Seats(seats) => seats.iter().map(|seat| seat.user.as_str().len() + 70).sum(),
-            _ => 0,
+            PeerBody::Join { user, key, .. } => in_fields(user.as_str()) + in_fields_if(key.as_ref()),
+            PeerBody::Leave { user, .. } => in_fields(user.as_str()),
+            PeerBody::Forward {
+                user,
+                content,
+                client_msg_id,
+                ..
+            } => in_fields(user.as_str()) + in_fields(content) + in_fields(client_msg_id.as_str()),
+            PeerBody::Seats(seats) => seats.iter().map(AnnouncedSeat::size).sum(),
+            PeerBody::Joined { info, .. } => {
+                let members = info.members.iter().map(|member| in_fields(member.as_str()) + 3);
+                let texts = [info.room_name.as_str(), info.admin_node.as_str()];
+                let texts = texts.into_iter().chain(info.description.as_deref()).map(in_fields);
+                members.chain(texts).sum()
+            }
+            PeerBody::JoinRefused { reject, .. } | PeerBody::SendRefused { reject, .. } => in_fields(&reject.text()),
+            PeerBody::Sent { message_id, .. } => in_fields(message_id.as_str()),
+            PeerBody::Deliver { frames, .. } => frames.iter().map(|frame| written_len(frame.payload()) + 1).sum(),
+            PeerBody::Member(event) => in_fields(event.username.as_str()),
+            PeerBody::Unseat { .. } | PeerBody::Head { .. } => 0,
         };
-        body + 400
+        body + written_len(self.room.as_str()) + AROUND
     }
 
     /// As an XML-RPC value.
     #[must_use]
     pub fn to_value(&self) -> Value {
         let (wire, frames) = self.body.to_wire();
-        // A struct of strings and numbers is always JSON.
-        let fields = serde_json::to_string(&wire).unwrap_or_default();
+        let fields = wire::with_kind(&wire);
         let mut members = BTreeMap::from([
             ("room".to_owned(), Value::String(self.room.to_string())),
             ("fields".to_owned(), Value::String(fields)),
@@ -280,10 +214,27 @@ impl PeerItem {
             _ => Err(NotAnItem),
         };
         let room = RoomId::parse(text("room")?).map_err(|_| NotAnItem)?;
-        let wire: Wire = serde_json::from_str(text("fields")?).map_err(|_| NotAnItem)?;
+        let wire = wire::read_fields(text("fields")?)?;
         let body = PeerBody::from_wire(&room, wire, members.get("frames").map(|_| text("frames")).transpose()?)?;
         Ok(Self { room, body })
     }
+}
+
+impl AnnouncedSeat {
+    fn size(&self) -> usize {
+        // A number of 20 digits, brackets, quotes and commas.
+        in_fields(self.user.as_str()) + in_fields_if(self.key.as_ref()) + 40
+    }
+}
+
+/// Bytes of a text in the fields of an item: as JSON, and that as XML.
+fn in_fields(text: &str) -> usize {
+    let escapes = |char| matches!(char, '"' | '\\' | '\n' | '\t' | '\r');
+    written_len(text) + text.chars().filter(|char| escapes(*char)).count()
+}
+
+fn in_fields_if(key: Option<&SeatKey>) -> usize {
+    key.map_or(0, |key| in_fields(key.as_str()))
 }
 
 /// Payloads of frames as one text. JSON escapes line feeds, so one stands between two frames only.
@@ -308,291 +259,4 @@ pub fn split_frames(text: &str) -> Result<Vec<MessageFrame>, NotAnItem> {
         .filter(|line| !line.is_empty())
         .map(|line| MessageFrame::from_payload(line).map_err(|_| NotAnItem))
         .collect()
-}
-
-impl PeerBody {
-    fn to_wire(&self) -> (Wire, Option<String>) {
-        let wire = match self {
-            Self::Join {
-                request,
-                session,
-                user,
-                key,
-            } => Wire::Join {
-                request: *request,
-                session: session.0,
-                user: user.to_string(),
-                key: key.as_ref().map(ToString::to_string),
-            },
-            Self::Leave { session, user, closed } => Wire::Leave {
-                session: session.0,
-                user: user.to_string(),
-                closed: *closed,
-            },
-            Self::Forward {
-                request,
-                session,
-                user,
-                content,
-                client_msg_id,
-            } => Wire::Forward {
-                request: *request,
-                session: session.0,
-                user: user.to_string(),
-                content: content.to_string(),
-                id: client_msg_id.to_string(),
-            },
-            Self::Seats(seats) => Wire::Seats {
-                seats: seats
-                    .iter()
-                    .map(|seat| {
-                        (
-                            seat.session.0,
-                            seat.user.to_string(),
-                            seat.key.as_ref().map(ToString::to_string),
-                        )
-                    })
-                    .collect(),
-            },
-            Self::Joined {
-                request,
-                info,
-                generation,
-                epoch,
-                head,
-                floor,
-                version,
-                resumed,
-            } => Wire::Joined {
-                request: *request,
-                info: WireInfo {
-                    name: info.room_name.to_string(),
-                    description: info.description.as_deref().map(str::to_owned),
-                    members: info.members.iter().map(ToString::to_string).collect(),
-                    admin: info.admin_node.to_string(),
-                },
-                generation: generation.0,
-                epoch: epoch.0,
-                head: head.0,
-                floor: floor.0,
-                version: *version,
-                resumed: *resumed,
-            },
-            Self::JoinRefused { request, reject } => Wire::JoinRefused {
-                request: *request,
-                code: reject.code().into(),
-                text: reject.text(),
-            },
-            Self::Sent {
-                request,
-                message_id,
-                seq,
-                timestamp,
-                duplicate,
-            } => Wire::Sent {
-                request: *request,
-                id: message_id.to_string(),
-                seq: seq.0,
-                time: timestamp.0,
-                duplicate: *duplicate,
-            },
-            Self::SendRefused {
-                request,
-                reject,
-                unknown,
-            } => Wire::SendRefused {
-                request: *request,
-                code: reject.code().into(),
-                text: reject.text(),
-                unknown: *unknown,
-            },
-            Self::Unseat { session } => Wire::Unseat { session: session.0 },
-            Self::Deliver {
-                generation,
-                epoch,
-                frames,
-            } => {
-                let wire = Wire::Deliver {
-                    generation: generation.0,
-                    epoch: epoch.0,
-                };
-                return (wire, Some(join_frames(frames)));
-            }
-            Self::Member(event) => Wire::Member {
-                user: event.username.to_string(),
-                count: event.member_count,
-                time: event.timestamp.0,
-                came: event.left.is_none(),
-                reason: event.left.and_then(LeaveReason::text).map(str::to_owned),
-                version: event.version,
-            },
-            Self::Head {
-                generation,
-                epoch,
-                head,
-            } => Wire::Head {
-                generation: generation.0,
-                epoch: epoch.0,
-                head: head.0,
-            },
-        };
-        (wire, None)
-    }
-
-    fn from_wire(room: &RoomId, wire: Wire, frames: Option<&str>) -> Result<Self, NotAnItem> {
-        let user = |text: &str| UserName::parse(text).map_err(|_| NotAnItem);
-        let seat_key = |key: Option<String>| key.map(|key| SeatKey::parse(&key).map_err(|_| NotAnItem)).transpose();
-        Ok(match wire {
-            Wire::Join {
-                request,
-                session,
-                user: name,
-                key,
-            } => Self::Join {
-                request,
-                session: SessionId(session),
-                user: user(&name)?,
-                key: seat_key(key)?,
-            },
-            Wire::Leave {
-                session,
-                user: name,
-                closed,
-            } => Self::Leave {
-                session: SessionId(session),
-                user: user(&name)?,
-                closed,
-            },
-            Wire::Forward {
-                request,
-                session,
-                user: name,
-                content,
-                id,
-            } => Self::Forward {
-                request,
-                session: SessionId(session),
-                user: user(&name)?,
-                content: content.into(),
-                client_msg_id: ClientMsgId::parse(&id).map_err(|_| NotAnItem)?,
-            },
-            Wire::Seats { seats } => Self::Seats(
-                seats
-                    .into_iter()
-                    .map(|(session, name, key)| {
-                        Ok(AnnouncedSeat {
-                            session: SessionId(session),
-                            user: user(&name)?,
-                            key: seat_key(key)?,
-                        })
-                    })
-                    .collect::<Result<_, _>>()?,
-            ),
-            Wire::Joined {
-                request,
-                info,
-                generation,
-                epoch,
-                head,
-                floor,
-                version,
-                resumed,
-            } => Self::Joined {
-                request,
-                info: RoomInfo {
-                    room_id: room.clone(),
-                    room_name: RoomName::parse(&info.name).map_err(|_| NotAnItem)?,
-                    description: info.description.map(Arc::from),
-                    members: info.members.iter().map(|name| user(name)).collect::<Result<_, _>>()?,
-                    admin_node: NodeId::parse(&info.admin).map_err(|_| NotAnItem)?,
-                },
-                generation: Generation(generation),
-                epoch: Epoch(epoch),
-                head: Seq(head),
-                floor: Seq(floor),
-                version,
-                resumed,
-            },
-            Wire::JoinRefused { request, code, text } => Self::JoinRefused {
-                request,
-                reject: reject(&code, text),
-            },
-            Wire::Sent {
-                request,
-                id,
-                seq,
-                time,
-                duplicate,
-            } => Self::Sent {
-                request,
-                message_id: MessageId::parse(&id).map_err(|_| NotAnItem)?,
-                seq: Seq(seq),
-                timestamp: Timestamp(time),
-                duplicate,
-            },
-            Wire::SendRefused {
-                request,
-                code,
-                text,
-                unknown,
-            } => Self::SendRefused {
-                request,
-                reject: reject(&code, text),
-                unknown,
-            },
-            Wire::Unseat { session } => Self::Unseat {
-                session: SessionId(session),
-            },
-            Wire::Deliver { generation, epoch } => Self::Deliver {
-                generation: Generation(generation),
-                epoch: Epoch(epoch),
-                frames: split_frames(frames.ok_or(NotAnItem)?)?,
-            },
-            Wire::Member {
-                user: name,
-                count,
-                time,
-                came,
-                reason,
-                version,
-            } => Self::Member(MemberEvent {
-                room_id: room.clone(),
-                username: user(&name)?,
-                member_count: count,
-                timestamp: Timestamp(time),
-                left: if came {
-                    None
-                } else {
-                    Some(LeaveReason::from_text(reason.as_deref()).ok_or(NotAnItem)?)
-                },
-                version,
-            }),
-            Wire::Head {
-                generation,
-                epoch,
-                head,
-            } => Self::Head {
-                generation: Generation(generation),
-                epoch: Epoch(epoch),
-                head: Seq(head),
-            },
-        })
-    }
-}
-
-/// The refusal that another node meant. Its text is kept where the code has more than one.
-fn reject(code: &str, text: String) -> Reject {
-    let known = [
-        Reject::RoomNotFound,
-        Reject::NotMember,
-        Reject::AdminUnavailable,
-        Reject::OtherUser,
-        Reject::NotAdded,
-        Reject::IdConflict,
-        Reject::Busy,
-    ];
-    known
-        .into_iter()
-        .find(|r| r.code() == code && r.text() == text)
-        .unwrap_or(Reject::Internal(text))
 }

@@ -2,13 +2,13 @@
 //!
 //! Our own reader and writer over dxr's [`Value`]: the limits hold *while* the text is read (a deep, long or odd document
 //! costs no more than its refusal), nothing of the input is ever repeated in an error, and it costs a third of reading
-//! through serde. No document type, no processing instruction, no entity but the five of XML and numbers.
+//! through serde. No document type, no processing instruction, no attribute, no entity but the five of XML and numbers.
 
 mod reader;
 mod writer;
 
 pub use reader::{read_call, read_response};
-pub use writer::{write_call, write_fault, write_response};
+pub use writer::{write_call, write_fault, write_response, written_len};
 
 use crate::limits::{MAX_REQUEST_BODY, MAX_REQUEST_ELEMENTS, MAX_RESPONSE_BODY, MAX_RESPONSE_ELEMENTS};
 use dxr::Value;
@@ -50,7 +50,7 @@ pub struct Call {
 pub enum XmlError {
     /// More bytes than allowed.
     TooLarge,
-    /// More elements than allowed.
+    /// More elements, or members of a structure, than allowed.
     TooMany,
     /// Nested deeper than allowed.
     TooDeep,
@@ -58,7 +58,7 @@ pub enum XmlError {
     NotUtf8,
     /// Not well-formed, or cut off.
     NotXml,
-    /// A document type, a processing instruction or an entity of its own.
+    /// A document type, a processing instruction, an attribute or an entity of its own.
     NotAllowed,
     /// Well-formed, but no XML-RPC.
     NotRpc,
@@ -74,7 +74,7 @@ impl fmt::Display for XmlError {
             Self::TooDeep => "the document is nested too deep",
             Self::NotUtf8 => "the document is not UTF-8",
             Self::NotXml => "the document is not well-formed",
-            Self::NotAllowed => "document types, processing instructions and entities are not allowed",
+            Self::NotAllowed => "document types, processing instructions, attributes and entities are not allowed",
             Self::NotRpc => "the document is no XML-RPC",
             Self::BadValue => "a value is not of its type",
         })

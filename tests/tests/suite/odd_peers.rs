@@ -1,6 +1,7 @@
 //! Peers that do not behave: silent, senseless, original, or behind a wire that was cut.
 
 use chat_client::request;
+use chat_node::config::Config;
 use chat_protocol::ids::NodeId;
 use chat_protocol::limits::MAX_REQUEST_BODY;
 use chat_protocol::peer_xml::{self, XmlLimits};
@@ -179,14 +180,13 @@ async fn an_original_peer_gets_heartbeats_and_is_asked_once_what_it_speaks() {
     assert!(all.iter().all(|call| known.contains(&call.as_str())), "{all:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_link_gave_up_is_read_from_the_log() {
+/// The wire from node 1 to node 2 can be cut; a cut wire is not taken for a failed node.
+async fn two_with_a_wire(change: impl Fn(&mut Config)) -> (TestCluster, Arc<Mutex<Vec<Proxy>>>) {
     let wires = Arc::new(Mutex::new(Vec::new()));
     let cluster = TestCluster::start_with(2, |config| {
-        // A cut wire is not to be taken for a failed node here.
         config.limits.heartbeat_failed = PATIENCE;
         config.limits.seat_grace = PATIENCE;
-        (config.limits.link_queue_bytes, config.limits.exchange_bytes) = (64 << 10, 32 << 10);
+        change(config);
         let Some(url) = config.peers.get_mut(&NodeId::parse("node2").unwrap()) else {
             return;
         };
@@ -194,6 +194,15 @@ async fn what_a_link_gave_up_is_read_from_the_log() {
         let wire = Proxy::to(target);
         *url = format!("http://{}/", wire.address()).parse().unwrap();
         wires.lock().unwrap().push(wire);
+    })
+    .await;
+    (cluster, wires)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_link_gave_up_is_read_from_the_log() {
+    let (cluster, wires) = two_with_a_wire(|config| {
+        (config.limits.link_queue_bytes, config.limits.exchange_bytes) = (64 << 10, 32 << 10);
     })
     .await;
     let (mut ines, mut otto, room) = two_in_a_room(&cluster).await;
@@ -213,6 +222,25 @@ async fn what_a_link_gave_up_is_read_from_the_log() {
     // Otto is still a member, and nobody heard that he was not.
     assert_eq!(otto.send(&room, "otto", "after").await, 121);
     assert_eq!(ines.next().await["data"]["content"], "after");
+}
+
+/// A call that its receiver finds too long would be sent again for ever, and everything behind it would wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_that_xml_makes_five_times_as_long_do_not_stop_a_link() {
+    let (cluster, wires) = two_with_a_wire(|config| config.limits.tail_check = PATIENCE).await;
+    let (mut ines, mut otto, room) = two_in_a_room(&cluster).await;
+    wires.lock().unwrap()[0].set(Wire::Silent);
+    let awkward = "&".repeat(5_000);
+    for n in 1..=100 {
+        assert_eq!(ines.send(&room, "ines", &awkward).await, n);
+    }
+    wires.lock().unwrap()[0].set(Wire::Open);
+    for n in 1..=100 {
+        let frame = otto.next().await;
+        assert_eq!(frame["data"]["sequence_number"], n);
+        assert_eq!(frame["data"]["content"], awkward);
+    }
+    assert_eq!(otto.send(&room, "otto", "after").await, 101);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,6 +12,7 @@ use crate::rooms::{RoomsHandle, ShardInput};
 use crate::telemetry::metrics::PeerMetrics;
 use chat_engine::membership::Health;
 use chat_protocol::ids::NodeId;
+use chat_protocol::limits::MAX_REQUEST_BODY;
 use chat_protocol::peer_call::{Exchange, method, read_accepted};
 use chat_protocol::peer_fault::is_superseded;
 use chat_protocol::peer_item::PeerItem;
@@ -20,9 +21,18 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
+/// Longest item that a call can carry, in bytes: what a body may have, less what stands around the items.
+const MAX_ITEM: usize = MAX_REQUEST_BODY - (4 << 10);
+
+#[derive(Debug)]
+struct Queued {
+    item: PeerItem,
+    size: usize,
+}
+
 #[derive(Debug, Default)]
 struct Queue {
-    items: VecDeque<PeerItem>,
+    items: VecDeque<Queued>,
     bytes: usize,
     /// The index of the first item in the queue.
     first_index: u64,
@@ -78,10 +88,14 @@ impl Link {
         self.wake();
     }
 
-    /// Queues an item. Never waits.
+    /// Queues an item. Never waits. An item that no call can carry is left out: it would stop everything behind it.
     pub(super) fn push(&self, item: PeerItem) {
-        let mut queue = self.queue();
         let size = item.size();
+        if size > MAX_ITEM {
+            tracing::error!(peer = %self.node, room = %item.room, size, "an item is too long for a call and was left out");
+            return;
+        }
+        let mut queue = self.queue();
         if queue.bytes + size > self.max_bytes && !queue.items.is_empty() {
             queue.first_index += queue.items.len() as u64;
             queue.items.clear();
@@ -90,7 +104,7 @@ impl Link {
             queue.overflowed = true;
         }
         queue.bytes += size;
-        queue.items.push_back(item);
+        queue.items.push_back(Queued { item, size });
         drop(queue);
         self.wake();
     }
@@ -112,12 +126,17 @@ impl Link {
     fn batch(&self) -> Option<(u64, u64, Vec<Option<PeerItem>>)> {
         let queue = self.queue();
         let mut bytes = 0;
-        let fits = |item: &&PeerItem| {
+        let fits = |queued: &&Queued| {
             let first = bytes == 0;
-            bytes += item.size();
+            bytes += queued.size;
             first || bytes <= self.call_bytes
         };
-        let items: Vec<_> = queue.items.iter().take_while(fits).cloned().map(Some).collect();
+        let items: Vec<_> = queue
+            .items
+            .iter()
+            .take_while(fits)
+            .map(|queued| Some(queued.item.clone()))
+            .collect();
         (!items.is_empty()).then_some((queue.era, queue.first_index, items))
     }
 
@@ -130,7 +149,7 @@ impl Link {
         while queue.first_index < next
             && let Some(item) = queue.items.pop_front()
         {
-            queue.bytes -= item.size();
+            queue.bytes -= item.size;
             queue.first_index += 1;
         }
     }

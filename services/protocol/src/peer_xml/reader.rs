@@ -1,7 +1,7 @@
 //! Reading.
 
 use super::{Call, RemoteFault, XmlError, XmlLimits};
-use crate::limits::MAX_XML_DEPTH;
+use crate::limits::{MAX_XML_DEPTH, MAX_XML_MEMBERS};
 use crate::text;
 use dxr::Value;
 use quick_xml::Reader;
@@ -141,6 +141,8 @@ struct Source<'a> {
     reader: Reader<&'a [u8]>,
     elements_left: usize,
     depth: usize,
+    /// Nothing was read yet: here, and only here, may stand a declaration.
+    begins: bool,
 }
 
 impl<'a> Source<'a> {
@@ -155,12 +157,16 @@ impl<'a> Source<'a> {
             reader,
             elements_left: limits.elements,
             depth: 0,
+            begins: true,
         })
     }
 
     fn next(&mut self) -> Result<Token, XmlError> {
         loop {
+            let begins = std::mem::replace(&mut self.begins, false);
             return match self.reader.read_event().map_err(|_| XmlError::NotXml)? {
+                // XML-RPC knows no attributes, and nobody writes any.
+                Event::Start(start) if !start.attributes_raw().trim().is_empty() => Err(XmlError::NotAllowed),
                 Event::Start(start) => {
                     self.depth += 1;
                     if self.depth > MAX_XML_DEPTH {
@@ -176,6 +182,7 @@ impl<'a> Source<'a> {
                 Event::Text(text) => Ok(Token::Text(normalised(&text)?)),
                 Event::CData(text) => Ok(Token::Text(normalised(&text)?)),
                 Event::GeneralRef(reference) => Ok(Token::Text(character(reference.as_bytes())?.into())),
+                Event::Decl(_) if !begins => Err(XmlError::NotXml),
                 Event::Comment(_) | Event::Decl(_) => continue,
                 Event::Empty(_) => Err(XmlError::NotXml),
                 Event::DocType(_) | Event::PI(_) => Err(XmlError::NotAllowed),
@@ -284,12 +291,11 @@ impl<'a> Source<'a> {
                 "1" => Ok(Value::Boolean(true)),
                 _ => Err(XmlError::BadValue),
             },
-            Tag::Double => self
-                .text()?
-                .trim()
-                .parse()
-                .map(Value::Double)
-                .map_err(|_| XmlError::BadValue),
+            // Rust also reads "inf" and "NaN", which no other reader of XML-RPC would take from us.
+            Tag::Double => match self.text()?.trim().parse::<f64>() {
+                Ok(number) if number.is_finite() => Ok(Value::Double(number)),
+                _ => Err(XmlError::BadValue),
+            },
             Tag::Nil => {
                 self.close()?;
                 Ok(Value::Nil)
@@ -307,8 +313,14 @@ impl<'a> Source<'a> {
         while let Some(tag) = self.next_element()? {
             tag.expect(Tag::Member)?;
             self.open("name")?;
+            if members.len() == MAX_XML_MEMBERS {
+                return Err(XmlError::TooMany);
+            }
             let name = self.text()?;
-            members.insert(name, self.only_value()?);
+            // Readers differ in which one of two they take, so nobody may write two.
+            if members.insert(name, self.only_value()?).is_some() {
+                return Err(XmlError::NotRpc);
+            }
         }
         Ok(Value::Struct(members))
     }

@@ -93,19 +93,32 @@ fn push_string(out: &mut String, string: &str) {
     out.push_str("</string>");
 }
 
+/// Bytes that `text` takes in a document.
+#[must_use]
+pub fn written_len(text: &str) -> usize {
+    text.char_indices()
+        .map(|(at, char)| escape(text, at).map_or(char.len_utf8(), str::len))
+        .sum()
+}
+
+/// What stands for the character at `at`, a place between two characters; `None` if it stands for itself.
+fn escape(text: &str, at: usize) -> Option<&'static str> {
+    match text.as_bytes()[at] {
+        b'&' => Some("&amp;"),
+        b'<' => Some("&lt;"),
+        b'>' => Some("&gt;"),
+        b'\r' => Some("&#13;"),
+        byte @ 0..0x20 if byte != b'\n' && byte != b'\t' => Some("\u{FFFD}"),
+        0xEF if text[at..].starts_with(text::is_forbidden) => Some("\u{FFFD}"),
+        _ => None,
+    }
+}
+
 /// Escapes what XML wants escaped; what it cannot carry becomes U+FFFD, so that one text never spoils a document.
 fn push_text(out: &mut String, string: &str) {
     let mut copied = 0;
     for (at, byte) in string.bytes().enumerate() {
-        let escape = match byte {
-            b'&' => "&amp;",
-            b'<' => "&lt;",
-            b'>' => "&gt;",
-            b'\r' => "&#13;",
-            0..0x20 if byte != b'\n' && byte != b'\t' => "\u{FFFD}",
-            0xEF if string[at..].starts_with(text::is_forbidden) => "\u{FFFD}",
-            _ => continue,
-        };
+        let Some(escape) = escape(string, at) else { continue };
         out.push_str(&string[copied..at]);
         out.push_str(escape);
         copied = at + if byte == 0xEF { 3 } else { 1 };
