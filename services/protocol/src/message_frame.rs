@@ -150,6 +150,23 @@ impl MessageFrame {
             .unwrap_or_default()
     }
 
+    /// The message in the frame.
+    ///
+    /// # Errors
+    /// [`NotAMessage`] if the frame came over a link and only looked like one.
+    pub fn message(&self) -> Result<Message, NotAMessage> {
+        let data: serde_json::Value = serde_json::from_str(self.data()).map_err(|_| NotAMessage)?;
+        let text = |name: &str| data[name].as_str().ok_or(NotAMessage);
+        Ok(Message {
+            message_id: MessageId::parse(text("message_id")?).map_err(|_| NotAMessage)?,
+            room_id: RoomId::parse(text("room_id")?).map_err(|_| NotAMessage)?,
+            username: UserName::parse(text("username")?).map_err(|_| NotAMessage)?,
+            content: text("content")?.into(),
+            seq: self.seq,
+            timestamp: Timestamp::parse(text("timestamp")?).ok_or(NotAMessage)?,
+        })
+    }
+
     /// The complete WebSocket frame, numbers lowered by `shift`: the shared bytes for 0, a patched copy otherwise.
     #[must_use]
     pub fn bytes(&self, shift: u64) -> Bytes {

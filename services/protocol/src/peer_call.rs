@@ -1,20 +1,20 @@
 //! The XML-RPC methods between nodes, as typed requests and answers.
 //!
-//! `heartbeat` and `get_hosted_rooms` are those of the original; the others are ours. Integers that may exceed 32 bits
+//! `heartbeat` and `get_hosted_rooms` are those of the original (its other methods are in [`crate::original_call`]); the
+//! others are ours. Integers that may exceed 32 bits
 //! are decimal texts. Members that a release does not know are ignored, so that the next one may add some.
 
-use crate::ids::{Incarnation, NodeId, RoomId, RoomName, Seq, UserName};
+use crate::ids::{Incarnation, NodeId, RoomId, Seq};
 use crate::limits::MAX_LINK_INDEX;
 use crate::message_frame::MessageFrame;
+use crate::original_call::lenient;
 use crate::peer_fault::PeerFault;
 use crate::peer_item::{PeerItem, join_frames, split_frames};
 use crate::peer_xml;
 use crate::server_frame::RoomSummary;
-use crate::text;
 use crate::timestamp::Timestamp;
 use dxr::Value;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// Method names.
 pub mod method {
@@ -454,17 +454,13 @@ pub fn read_hosted_rooms(value: &Value) -> Result<Vec<RoomSummary>, PeerFault> {
 
 fn read_hosted_room(entry: &Value) -> Result<RoomSummary, PeerFault> {
     let all = as_struct(entry)?;
-    let optional = |name: &str| match all.get(name) {
-        Some(Value::String(text)) if text::first_forbidden(text).is_none() => Some(Arc::from(text.as_str())),
-        _ => None,
-    };
     Ok(RoomSummary {
         room_id: parsed(as_text(all.get("room_id"))?, RoomId::parse)?,
-        room_name: parsed(as_text(all.get("room_name"))?, RoomName::parse)?,
-        description: optional("description"),
-        member_count: u32::try_from(as_number(all.get("member_count"))?).unwrap_or(u32::MAX),
+        room_name: lenient::room_name(all.get("room_name")),
+        description: lenient::description(all.get("description")),
+        member_count: lenient::count(all.get("member_count")),
         admin_node: parsed(as_text(all.get("admin_node"))?, NodeId::parse)?,
-        creator_id: parsed(as_text(all.get("creator_id"))?, UserName::parse)?,
-        node_address: optional("node_address"),
+        creator_id: lenient::user(all.get("creator_id")),
+        node_address: lenient::address(all.get("node_address")),
     })
 }
