@@ -76,6 +76,8 @@ pub enum Answer {
     SendRefused(Reject),
     /// Nobody knows whether the message is in the room. The same sending may be tried again.
     SendUnknown,
+    /// Whoever was to leave was not in the room; only original nodes are told so.
+    NotIn,
 }
 
 /// A room at the moment of a join.
@@ -209,6 +211,41 @@ pub enum Effect {
         /// Nodes with members in the room.
         nodes: Vec<NodeId>,
     },
+    /// The same messages for an original node, numbers lowered by a shift. What its queue does not take comes back as
+    /// `Lagged`.
+    Broadcast {
+        /// Which node.
+        node: NodeId,
+        /// What to subtract from every number.
+        shift: u64,
+        /// Consecutive.
+        frames: Vec<MessageFrame>,
+    },
+    /// Messages of the log for an original node; comes back as `Passed` when its queue has taken some, or `PageFailed`.
+    BroadcastPage {
+        /// Which node.
+        node: NodeId,
+        /// What to subtract from every number.
+        shift: u64,
+        /// The first wanted.
+        from: Seq,
+        /// The last that may be said.
+        to: Seq,
+    },
+    /// Tell original nodes that somebody came or went.
+    BroadcastEvent {
+        /// Which nodes.
+        nodes: Vec<NodeId>,
+        /// What happened.
+        event: MemberEvent,
+    },
+    /// Take back what waits for an original node and would do harm now.
+    Recall {
+        /// Which node.
+        node: NodeId,
+        /// What.
+        what: Recalled,
+    },
     /// Tell nodes where the room stands, so that they notice what they missed.
     TellHead {
         /// Nodes with members in the room.
@@ -236,6 +273,15 @@ pub enum Effect {
     },
     /// Nothing here needs this machine any more; it may be dropped.
     Idle,
+}
+
+/// What is taken back from the queue to an original node, of one room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recalled {
+    /// That this user left: it is back.
+    Departure(UserName),
+    /// All messages: their numbers mean something else from here on.
+    Messages,
 }
 
 /// Which room an effect list belongs to is known by whoever runs the machine.

@@ -1,14 +1,15 @@
 //! A room at its admin node: who is in it, what was said, and in which order.
 //!
 //! The machine is cut into handlers that own what they may change: [`roster`] who is a member, [`sequencer`] numbers,
-//! [`audience`] the connections here, [`backlog`] the newest frames. This file connects them. [`follower`] is the same
-//! room as a member node sees it.
+//! [`audience`] the connections here, [`original`] the nodes of the original system, [`backlog`] the newest frames. This file
+//! connects them. [`follower`] is the same room as a member node sees it.
 
 pub mod audience;
 pub mod backlog;
 pub mod follower;
 pub mod history;
 mod membership;
+pub mod original;
 pub mod roster;
 pub mod sendings;
 pub mod sequencer;
@@ -24,6 +25,7 @@ use chat_protocol::peer_item::{AnnouncedSeat, PeerBody};
 use chat_protocol::reject::Reject;
 use chat_protocol::server_frame::{LeaveReason, MemberEvent, RoomInfo};
 use history::{History, HistoryLimits};
+use original::Originals;
 use roster::{Rehomed, Roster, Seat};
 use sequencer::{Admission, Batch, Sequencer, SequencerLimits};
 use std::collections::VecDeque;
@@ -145,6 +147,8 @@ pub enum Input {
         /// All of them.
         seats: Vec<AnnouncedSeat>,
     },
+    /// Something about a node of the original system.
+    Original(original::Input),
 }
 
 #[derive(Debug)]
@@ -184,6 +188,7 @@ pub struct Room {
     roster: Roster,
     sequencer: Sequencer,
     audience: Audience,
+    originals: Originals,
     backlog: Backlog,
     history: History,
     /// Counts the changes of the roster, upwards over all tenures.
@@ -211,6 +216,7 @@ impl Room {
             generation: Generation(0),
             roster: Roster::default(),
             audience: Audience::default(),
+            originals: Originals::default(),
             backlog: Backlog::new(limits.backlog_bytes),
             history: History::new(limits.history),
             version: 0,
@@ -255,6 +261,7 @@ impl Room {
                 answer: Answer::SendUnknown,
             });
         }
+        self.repeat_to_originals(now, effects);
         self.remove_unclaimed(now, effects);
         self.remove_inactive(now, effects);
         self.finish(effects);
@@ -274,6 +281,7 @@ impl Room {
             self.roster.longest_orphaned().map(|at| at.plus(self.limits.seat_grace)),
             self.roster.longest_detached().map(|at| at.plus(self.limits.seat_grace)),
             idle.map(|at| at.plus(self.limits.inactivity)),
+            self.originals.next_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -348,8 +356,11 @@ impl Room {
         if first_tenure {
             self.delivered = claimed.head;
             for StoredSeat { seat, user, key } in claimed.seats {
-                self.roster.restore(seat, user, key, now.mono);
+                if !self.restore_original(now, &seat, user.clone()) {
+                    self.roster.restore(seat, user, key, now.mono);
+                }
             }
+            self.serve_restored(now, effects);
         }
         if self.sequencer.begin_tenure(claimed.epoch, claimed.head, effects) || claimed.head > self.delivered {
             self.stage = Stage::Settling {
@@ -530,7 +541,7 @@ impl Room {
         for frame in &frames {
             self.backlog.push(frame.clone());
         }
-        let nodes = self.roster.nodes_except(&self.me);
+        let nodes = self.linked_nodes();
         if !nodes.is_empty() {
             let (generation, epoch) = (self.generation, self.sequencer.epoch());
             effects.push(Effect::Relay {
@@ -540,6 +551,7 @@ impl Room {
                 frames: frames.clone(),
             });
         }
+        self.originals.deliver(&frames, effects);
         effects.push(Effect::Deliver(frames));
     }
 
@@ -607,6 +619,7 @@ impl Room {
         self.roster.check();
         self.sequencer.check();
         self.audience.check(self.delivered);
+        self.check_originals();
         if matches!(self.stage, Stage::Active) {
             assert_eq!(self.delivered, self.sequencer.head(), "what is committed is delivered");
         }
@@ -640,6 +653,7 @@ fn refuse_all(origins: impl Iterator<Item = Origin>, reject: &Reject, effects: &
 /// Answers a request that cannot be served; what is no request needs no answer.
 fn refuse(input: Input, reject: &Reject, effects: &mut Effects) {
     let (to, answer) = match input {
+        Input::Original(input) => return original::refuse(input, reject, effects),
         Input::Join { origin, .. } => (origin, Answer::JoinRefused(reject.clone())),
         Input::Send(submission) => (submission.origin, Answer::SendRefused(reject.clone())),
         Input::Leave { origin, .. } => (origin, Answer::Left),

@@ -286,7 +286,7 @@ impl Peers {
                 unknown: true,
             },
             // Whoever left does not wait for an answer.
-            Answer::Left => return,
+            Answer::Left | Answer::NotIn => return,
         };
         self.tell(to, room, body);
     }

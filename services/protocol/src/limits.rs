@@ -32,6 +32,10 @@ pub const MAX_CLIENT_MSG_ID_BYTES: usize = 64;
 /// Most messages that a classic join hands out. The original client holds at most 1,000 messages that wait.
 pub const CLASSIC_HISTORY: u64 = 1_000;
 
+/// Most messages that the first user behind an original node gets, as the original hands out. Later ones get as many as
+/// there are since, at most [`CLASSIC_HISTORY`]: the numbers of a node cannot begin anew for one of them.
+pub const ORIGINAL_HISTORY: u64 = 100;
+
 /// Most messages that an extended join hands out.
 pub const EXTENDED_HISTORY: u64 = 1_000;
 
@@ -99,4 +103,5 @@ const _: () = {
     assert!(MAX_REQUEST_BODY <= MAX_RESPONSE_BODY);
     assert!(MAX_REQUEST_ELEMENTS <= MAX_RESPONSE_ELEMENTS);
     assert!(CLASSIC_HISTORY < MAX_SEQ);
+    assert!(ORIGINAL_HISTORY <= CLASSIC_HISTORY);
 };

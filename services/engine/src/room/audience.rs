@@ -32,11 +32,19 @@ pub struct Start {
     pub resync: Option<ResyncReason>,
 }
 
+impl Offer {
+    /// The first of the newest `count` messages that are kept; one after the last message if there is none.
+    #[must_use]
+    pub fn newest(&self, count: u64) -> Seq {
+        Seq((self.head.0 + 1).saturating_sub(count).max(self.floor.0).max(1))
+    }
+}
+
 impl Start {
     /// Where a connection begins that joins on `terms`.
     #[must_use]
     pub fn of(terms: &Terms, offer: Offer) -> Self {
-        let newest = |count: u64| Seq((offer.head.0 + 1).saturating_sub(count).max(offer.floor.0).max(1));
+        let newest = |count: u64| offer.newest(count);
         let Terms::Extended { from, history, .. } = terms else {
             let first = newest(CLASSIC_HISTORY);
             return Self { first, resync: None };

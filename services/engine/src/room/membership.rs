@@ -20,17 +20,21 @@ impl Room {
                 let offer = self.offer();
                 self.audience.page_trimmed(session, from, floor, offer, effects);
             }
-            Input::NodeLost(node) => self.roster.orphan(&node, now.mono),
+            Input::NodeLost(node) => {
+                self.lose_original(now, &node, effects);
+                self.roster.orphan(&node, now.mono);
+            }
             Input::NodeBack(node) => self.roster.adopt(&node),
             Input::NodeReset(node) => self.tell_head(now, node, effects),
             Input::Seats { node, seats } => self.on_seats(now, node, seats, effects),
+            Input::Original(input) => self.on_original(now, input, effects),
             Input::Claimed(_) | Input::Appended { .. } | Input::Reread(_) | Input::Trimmed(_) => {}
         }
     }
 
     /// The node announces its seats again if it is one that should; until then they are not certain.
     fn tell_head(&mut self, now: Now, node: NodeId, effects: &mut Effects) {
-        if self.roster.seats_behind(&node).next().is_some() {
+        if self.roster.seats_behind(&node).next().is_some() && !self.originals.contains(&node) {
             self.roster.orphan(&node, now.mono);
             let (generation, epoch) = (self.generation, self.sequencer.epoch());
             effects.push(Effect::TellHead {
@@ -43,6 +47,7 @@ impl Room {
     }
 
     fn on_join(&mut self, now: Now, origin: Origin, user: UserName, terms: &Terms, effects: &mut Effects) {
+        self.speaks_as_we_do(now, &origin.node, effects);
         let seat = Seat {
             node: origin.node.clone(),
             session: origin.session,
@@ -107,7 +112,7 @@ impl Room {
         true
     }
 
-    fn keep(&self, seat: &Seat, user: &UserName, key: Option<&SeatKey>, effects: &mut Effects) {
+    pub(super) fn keep(&self, seat: &Seat, user: &UserName, key: Option<&SeatKey>, effects: &mut Effects) {
         effects.push(Effect::KeepSeat {
             seat: seat.clone(),
             user: user.clone(),
@@ -139,7 +144,7 @@ impl Room {
         }
     }
 
-    fn offer(&self) -> Offer {
+    pub(super) fn offer(&self) -> Offer {
         Offer {
             generation: self.generation,
             floor: self.history.floor(),
@@ -148,7 +153,7 @@ impl Room {
         }
     }
 
-    fn joined(&self) -> Joined {
+    pub(super) fn joined(&self) -> Joined {
         let info = self.profile.as_ref().map(|profile| RoomInfo {
             room_id: self.room_id.clone(),
             room_name: profile.room_name.clone(),
@@ -184,15 +189,28 @@ impl Room {
     }
 
     /// Takes a seat away; whoever has none left is gone, and everybody else is told.
-    fn vacate(&mut self, now: Now, seat: &Seat, reason: LeaveReason, effects: &mut Effects) {
+    pub(super) fn vacate(&mut self, now: Now, seat: &Seat, reason: LeaveReason, effects: &mut Effects) {
+        let mut originals = self.originals.nodes();
         let gone = self.roster.stand(seat);
+        self.originals.stand(seat, effects);
         effects.push(Effect::DropSeat(seat.clone()));
         if seat.node == self.me {
             self.audience.leave(seat.session, effects);
         }
         if let Some(user) = gone {
-            self.announce(now, user, Some(reason), None, effects);
+            // Whoever did not ask to leave is to see that it is out, also as the last one behind its node.
+            if matches!(reason, LeaveReason::Left | LeaveReason::Disconnected) {
+                originals = self.originals.nodes();
+            }
+            self.announce_to(now, user, Some(reason), None, originals, effects);
         }
+    }
+
+    /// Nodes of ours with members in the room, except this one.
+    pub(super) fn linked_nodes(&self) -> Vec<NodeId> {
+        let mut nodes = self.roster.nodes_except(&self.me);
+        nodes.retain(|node| !self.originals.contains(node));
+        nodes
     }
 
     fn announce(
@@ -201,6 +219,19 @@ impl Room {
         username: UserName,
         left: Option<LeaveReason>,
         except: Option<SessionId>,
+        effects: &mut Effects,
+    ) {
+        let originals = self.originals.nodes();
+        self.announce_to(now, username, left, except, originals, effects);
+    }
+
+    pub(super) fn announce_to(
+        &mut self,
+        now: Now,
+        username: UserName,
+        left: Option<LeaveReason>,
+        except: Option<SessionId>,
+        originals: Vec<NodeId>,
         effects: &mut Effects,
     ) {
         let member_count = u32::try_from(self.roster.len()).unwrap_or(u32::MAX);
@@ -213,15 +244,22 @@ impl Room {
             left,
             version: self.version,
         };
+        if !originals.is_empty() {
+            effects.push(Effect::BroadcastEvent {
+                nodes: originals,
+                event: event.clone(),
+            });
+        }
         effects.push(Effect::Announce {
             event,
             except,
-            nodes: self.roster.nodes_except(&self.me),
+            nodes: self.linked_nodes(),
         });
     }
 
     /// A node announces all its connections in the room: after a restart of ours, or after its link lost something.
     fn on_seats(&mut self, now: Now, node: NodeId, seats: Vec<AnnouncedSeat>, effects: &mut Effects) {
+        self.speaks_as_we_do(now, &node, effects);
         let announced: BTreeSet<SessionId> = seats.iter().map(|seat| seat.session).collect();
         let stale: Vec<Seat> = self
             .roster
@@ -287,14 +325,15 @@ impl Room {
         }
         self.roster.raise_idle_floor();
         for user in self.roster.idle_since(Millis(now.mono.0 - limit)) {
-            let nodes_before = self.roster.nodes_except(&self.me);
+            let (nodes_before, originals) = (self.linked_nodes(), self.originals.nodes());
             let seats: Vec<Seat> = self.roster.seats_of(&user).cloned().collect();
             for seat in &seats {
                 self.roster.stand(seat);
+                self.originals.stand(seat, effects);
                 effects.push(Effect::DropSeat(seat.clone()));
             }
             // The removed member sees its own removal, also behind another node: there the event itself unseats it.
-            self.announce(now, user, Some(LeaveReason::Inactivity), None, effects);
+            self.announce_to(now, user, Some(LeaveReason::Inactivity), None, originals, effects);
             if let Some(Effect::Announce { nodes, .. }) = effects.last_mut() {
                 *nodes = nodes_before;
             }

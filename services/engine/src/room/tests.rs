@@ -3,5 +3,6 @@
 mod coming_and_going;
 mod history;
 mod numbering;
+mod originals;
 mod seats;
 mod uncertain;

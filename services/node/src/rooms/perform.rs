@@ -169,6 +169,11 @@ impl Outside {
                     Completion::Member(follower::Input::RangeRead(range))
                 });
             }
+            // No node of the original gets into a room yet.
+            Effect::Broadcast { .. }
+            | Effect::BroadcastPage { .. }
+            | Effect::BroadcastEvent { .. }
+            | Effect::Recall { .. } => {}
             Effect::Idle => entry.idle = true,
         }
     }
@@ -341,7 +346,7 @@ impl Outside {
                 let room_id = room.to_string();
                 (ServerFrame::JoinRoomError { room_id, reject }, Extra::None)
             }
-            Answer::Left => {
+            Answer::Left | Answer::NotIn => {
                 let (room_id, username) = (room.to_string(), user.to_string());
                 (ServerFrame::LeaveRoomSuccess { room_id, username }, Extra::None)
             }
