@@ -239,6 +239,14 @@ pub enum Effect {
         /// What happened.
         event: MemberEvent,
     },
+    /// Ask the admin node of a room of the original; what it is that has a `request` comes back as `Answered`. Calls to one
+    /// node are made in this order, one at a time.
+    Ask {
+        /// The admin node.
+        node: NodeId,
+        /// What.
+        ask: Ask,
+    },
     /// Take back what waits for an original node and would do harm now.
     Recall {
         /// Which node.
@@ -273,6 +281,37 @@ pub enum Effect {
     },
     /// Nothing here needs this machine any more; it may be dropped.
     Idle,
+}
+
+/// What a member node asks of an original admin node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// Let this user in, or say again what the room is like if it is in.
+    Join {
+        /// Comes back with the answer.
+        request: u64,
+        /// The user.
+        user: UserName,
+    },
+    /// This user left.
+    Leave {
+        /// The user.
+        user: UserName,
+    },
+    /// The connection of this user is gone.
+    Disconnect {
+        /// The user.
+        user: UserName,
+    },
+    /// Number this message. Never asked twice.
+    Forward {
+        /// Comes back with the answer.
+        request: u64,
+        /// Who says it.
+        user: UserName,
+        /// What.
+        content: Arc<str>,
+    },
 }
 
 /// What is taken back from the queue to an original node, of one room.

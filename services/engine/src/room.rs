@@ -2,11 +2,12 @@
 //!
 //! The machine is cut into handlers that own what they may change: [`roster`] who is a member, [`sequencer`] numbers,
 //! [`audience`] the connections here, [`original`] the nodes of the original system, [`backlog`] the newest frames. This file
-//! connects them. [`follower`] is the same room as a member node sees it.
+//! connects them. [`follower`] is the same room as a member node sees it, [`guest`] a room of an original node.
 
 pub mod audience;
 pub mod backlog;
 pub mod follower;
+pub mod guest;
 pub mod history;
 mod membership;
 pub mod original;

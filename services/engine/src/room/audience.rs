@@ -250,6 +250,44 @@ impl Audience {
         effects.extend(free.into_iter().map(|(_, to, answer)| Effect::Answer { to, answer }));
     }
 
+    /// What a connection was to be sent from `expected` on is lost up to the floor of `offer`: it goes on there. A classic
+    /// connection sees no hole, its numbers are lowered by what it does not get; an extended one is told.
+    pub fn pass_over(&mut self, session: SessionId, expected: Seq, offer: Offer, effects: &mut Effects) {
+        let Some(listener) = self.listeners.get_mut(&session) else {
+            return;
+        };
+        let (next, first) = (listener.next.unwrap_or(expected), offer.floor);
+        if next >= first {
+            return;
+        }
+        let is_classic = listener.key.is_none();
+        if is_classic {
+            listener.shift += first.0 - next.0;
+        }
+        effects.push(Effect::Subscribe {
+            session,
+            shift: listener.shift,
+            first,
+        });
+        if !is_classic {
+            effects.push(Effect::Resync {
+                session,
+                generation: offer.generation,
+                from: first,
+                reason: ResyncReason::Trimmed,
+            });
+        }
+        self.advance(session, first, offer.delivered, effects);
+    }
+
+    /// [`Self::pass_over`] for everybody; who is live expects `expected`.
+    pub fn pass_over_all(&mut self, expected: Seq, offer: Offer, effects: &mut Effects) {
+        let all: Vec<SessionId> = self.listeners.keys().copied().collect();
+        for session in all {
+            self.pass_over(session, expected, offer, effects);
+        }
+    }
+
     /// Acknowledges the message `seq`, now if the sender has it or is about to (it is live), else after its page.
     pub fn acknowledge(&mut self, seq: Seq, to: Origin, answer: Answer, effects: &mut Effects) {
         match self.listeners.get_mut(&to.session) {

@@ -173,7 +173,8 @@ impl Outside {
             Effect::Broadcast { .. }
             | Effect::BroadcastPage { .. }
             | Effect::BroadcastEvent { .. }
-            | Effect::Recall { .. } => {}
+            | Effect::Recall { .. }
+            | Effect::Ask { .. } => {}
             Effect::Idle => entry.idle = true,
         }
     }
