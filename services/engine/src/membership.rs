@@ -108,6 +108,24 @@ impl Membership {
         }
     }
 
+    /// As [`Self::missed`], for a peer that is rarely asked: it has failed when nothing was heard of it for
+    /// `failed_after` milliseconds since its first miss.
+    pub fn missed_patiently(
+        &mut self,
+        now: Millis,
+        peer: &NodeId,
+        own_lag: u64,
+        failed_after: u64,
+        changes: &mut Vec<Change>,
+    ) {
+        let Some(known) = self.peers.get_mut(peer) else { return };
+        if own_lag > self.limits.own_lag {
+            known.detector.excuse(now);
+        } else if let Some(health) = known.detector.missed_patiently(now, failed_after) {
+            changes.push(Change::Health(peer.clone(), health));
+        }
+    }
+
     /// Health of a peer; `None` if it is not watched.
     #[must_use]
     pub fn health(&self, peer: &NodeId) -> Option<Health> {
@@ -187,6 +205,27 @@ mod tests {
         assert_eq!(missed(&mut m, 10_000, 0), [Change::Health(node("b"), Health::Degraded)]);
         assert_eq!(missed(&mut m, 11_900, 0), []);
         assert_eq!(missed(&mut m, 12_000, 0), [Change::Health(node("b"), Health::Failed)]);
+    }
+
+    #[test]
+    fn a_peer_that_is_rarely_asked_has_failed_long_after_its_first_miss() {
+        let mut m = watching("b");
+        heard(&mut m, 1_000, None);
+        let missed = |m: &mut Membership, at: u64, own_lag: u64| {
+            let mut changes = Vec::new();
+            m.missed_patiently(Millis(at), &node("b"), own_lag, 30_000, &mut changes);
+            changes
+        };
+        assert_eq!(missed(&mut m, 33_000, 501), [], "an own lag accuses nobody");
+        assert_eq!(missed(&mut m, 33_000, 0), [Change::Health(node("b"), Health::Degraded)]);
+        assert_eq!(missed(&mut m, 36_000, 0), []);
+        assert_eq!(missed(&mut m, 62_999, 0), []);
+        assert_eq!(missed(&mut m, 63_000, 0), [Change::Health(node("b"), Health::Failed)]);
+        assert_eq!(
+            heard(&mut m, 64_000, None),
+            [Change::Health(node("b"), Health::Healthy)]
+        );
+        assert_eq!(missed(&mut m, 99_000, 0), [Change::Health(node("b"), Health::Degraded)]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
 
@@ -178,6 +179,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
         metrics: metrics.clone(),
         clock: Clock::default(),
         counts: MemberCounts::default(),
+        rooms_created: AtomicU64::new(0),
     });
     let (readiness, pulse) = (Arc::new(Readiness::default()), Arc::new(Pulse::default()));
     let ops_runtime = OpsRuntime::start()?;

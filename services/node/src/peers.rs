@@ -1,18 +1,20 @@
 //! The other nodes: who they are, how they are, and the ways to them.
 //!
-//! Each ordered pair of nodes has one [`link`]: a bounded queue and one call in flight. Bulk reads go beside it. Nothing
-//! here is ever waited for inside a room.
+//! Each ordered pair of nodes has one [`link`]: a bounded queue and one call in flight. Bulk reads go beside it. A node of
+//! the [`original`] system has a queue of another kind. Nothing here is ever waited for inside a room.
 
 mod backoff;
 mod call;
 mod heartbeat;
 pub mod inbound;
 mod link;
+pub(crate) mod original;
 mod tail;
 
 use crate::config::Limits;
 use crate::rooms::{RoomsHandle, ShardInput, Shared};
 use crate::store::Store;
+use crate::telemetry::metrics::PeerMetrics;
 use call::{CallError, Caller};
 use chat_engine::effect::Answer;
 use chat_engine::membership::{Change, Health, Membership, MembershipLimits};
@@ -25,6 +27,7 @@ use chat_protocol::server_frame::{MemberEvent, RoomSummary};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use http::Uri;
 use link::Link;
+use original::Outbound;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::task::JoinHandle;
@@ -36,6 +39,8 @@ pub enum Located {
     Here,
     /// That node administers it.
     At(NodeId),
+    /// That node of the original administers it.
+    AtOriginal(NodeId),
     /// Every known node was asked and none has it.
     Nowhere,
     /// No node that answered has it, but not all answered.
@@ -54,20 +59,30 @@ impl Located {
             Self::Nowhere => Reject::RoomNotFound,
             Self::Failed(why) => Reject::Internal(why.clone()),
             Self::Full => Reject::Busy,
-            Self::Here | Self::At(_) | Self::Unavailable => Reject::AdminUnavailable,
+            Self::Here | Self::At(_) | Self::AtOriginal(_) | Self::Unavailable => Reject::AdminUnavailable,
         }
     }
 }
 
 /// What a peer speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Dialect {
     /// Nobody knows yet.
+    #[default]
     Unknown,
     /// As we do.
     Ours,
-    /// The original: it gets heartbeats only.
+    /// As the original does.
     Original,
+}
+
+/// What is known of a peer's dialect.
+#[derive(Debug, Clone, Copy, Default)]
+struct Spoken {
+    /// As of its last answer, if nothing failed since.
+    now: Dialect,
+    /// When that was last known.
+    last: Dialect,
 }
 
 /// Most rooms whose place is remembered.
@@ -79,9 +94,13 @@ struct Inner {
     incarnation: Incarnation,
     limits: Arc<Limits>,
     caller: Caller,
+    /// For whoever may be a node of the original.
+    one_shot: Caller,
     links: BTreeMap<NodeId, Arc<Link>>,
+    /// One for each link: it is used while the peer is a node of the original.
+    originals: BTreeMap<NodeId, Arc<Outbound>>,
     membership: Mutex<Membership>,
-    dialects: Mutex<BTreeMap<NodeId, Dialect>>,
+    dialects: Mutex<BTreeMap<NodeId, Spoken>>,
     /// Where rooms were found. A remembered place says "unavailable" where nobody can say "not found".
     locations: Mutex<HashMap<RoomId, NodeId>>,
 }
@@ -114,10 +133,12 @@ impl Peers {
             failed_after,
             ..MembershipLimits::default()
         });
-        let mut links = BTreeMap::new();
+        let (mut links, mut originals) = (BTreeMap::new(), BTreeMap::new());
         for (node, address) in addresses.iter().filter(|(node, _)| **node != shared.me) {
             membership.watch(node.clone());
             let metrics = shared.metrics.peer(node);
+            let original = Outbound::new(node.clone(), address.clone(), &limits, metrics.clone());
+            originals.insert(node.clone(), Arc::new(original));
             links.insert(
                 node.clone(),
                 Arc::new(Link::new(node.clone(), address.clone(), &limits, metrics)),
@@ -127,8 +148,10 @@ impl Peers {
             me: shared.me.clone(),
             incarnation,
             caller: Caller::new(&limits),
+            one_shot: Caller::one_shot(&limits),
             limits,
             links,
+            originals,
             membership: Mutex::new(membership),
             dialects: Mutex::default(),
             locations: Mutex::default(),
@@ -148,6 +171,9 @@ impl Peers {
             tasks.push(tokio::spawn(link::run(self.clone(), Arc::clone(link), rooms.clone())));
             tasks.push(tokio::spawn(tail::run(self.clone(), Arc::clone(link), rooms.clone())));
         }
+        for outbound in self.0.originals.values() {
+            tasks.push(tokio::spawn(original::run(self.clone(), Arc::clone(outbound))));
+        }
         tasks
     }
 
@@ -163,12 +189,43 @@ impl Peers {
         lock(&self.0.membership).health(node).unwrap_or(Health::Failed)
     }
 
-    fn dialect(&self, node: &NodeId) -> Dialect {
-        lock(&self.0.dialects).get(node).copied().unwrap_or(Dialect::Unknown)
+    fn spoken(&self, node: &NodeId) -> Spoken {
+        lock(&self.0.dialects).get(node).copied().unwrap_or_default()
     }
 
-    fn set_dialect(&self, node: &NodeId, dialect: Dialect) {
-        lock(&self.0.dialects).insert(node.clone(), dialect);
+    fn dialect(&self, node: &NodeId) -> Dialect {
+        self.spoken(node).now
+    }
+
+    /// Notes what a peer speaks. What it spoke when that was last known, if it speaks something else now.
+    fn set_dialect(&self, node: &NodeId, dialect: Dialect) -> Option<Dialect> {
+        let mut dialects = lock(&self.0.dialects);
+        let spoken = dialects.entry(node.clone()).or_default();
+        let last = spoken.last;
+        spoken.now = dialect;
+        if dialect != Dialect::Unknown {
+            spoken.last = dialect;
+        }
+        (last != Dialect::Unknown && spoken.last != last).then_some(last)
+    }
+
+    /// True if a peer is a node of the original, as far as is known.
+    pub(crate) fn is_original(&self, node: &NodeId) -> bool {
+        self.spoken(node).last == Dialect::Original
+    }
+
+    /// True for a node of the original that did not answer last time: nobody waits for its deadline once more.
+    fn is_doubted(&self, node: &NodeId) -> bool {
+        let spoken = self.spoken(node);
+        spoken.last == Dialect::Original && spoken.now == Dialect::Unknown
+    }
+
+    /// A call to a node of the original failed: it is asked again what it is, at once.
+    fn doubt(&self, node: &NodeId) {
+        self.set_dialect(node, Dialect::Unknown);
+        if let Some(link) = self.0.links.get(node) {
+            link.doubt();
+        }
     }
 
     /// Tells the rooms what changed, links first: what is queued for a former life means nothing to the new one.
@@ -191,6 +248,9 @@ impl Peers {
                     tracing::info!(peer = %node, ?health, "peer health");
                     if let Some(link) = self.0.links.get(node) {
                         link.health_changed(*health);
+                    }
+                    if let (Health::Failed, Some(outbound)) = (health, self.original(node)) {
+                        outbound.fail();
                     }
                     let (health, same_life) = (*health, !restarted(node));
                     rooms
@@ -295,23 +355,11 @@ impl Peers {
 
     /// Asks all nodes for a room, at the same time. Takes at most the deadline of one call.
     pub async fn locate(&self, room: &RoomId, store: &dyn Store) -> Located {
-        let mut asked: FuturesUnordered<_> = self
-            .0
-            .links
-            .values()
-            .filter(|link| self.dialect(link.node()) != Dialect::Original)
-            .map(async |link| {
-                let params = vec![dxr::Value::String(room.to_string())];
-                let hosted = match self.call(link, method::LOCATE, &params).await {
-                    Ok(value) => peer_call::read_located(&value).ok(),
-                    Err(_) => None,
-                };
-                (link.node().clone(), hosted)
-            })
-            .collect();
+        let mut asked: FuturesUnordered<_> = self.0.links.values().map(|link| self.asked_for(link, room)).collect();
         let mut all_answered = true;
         while let Some((node, hosted)) = asked.next().await {
             match hosted {
+                Some(true) if self.is_original(&node) => return Located::AtOriginal(node),
                 Some(true) => {
                     self.remember(room, &node, store);
                     return Located::At(node);
@@ -334,6 +382,21 @@ impl Peers {
             Some(node) if self.health(&node) == Health::Failed && self.0.links.contains_key(&node) => Located::At(node),
             _ => Located::Unavailable,
         }
+    }
+
+    /// Whether a node has a room; nothing if it does not say.
+    async fn asked_for(&self, link: &Link, room: &RoomId) -> (NodeId, Option<bool>) {
+        let node = link.node().clone();
+        let hosted = match (self.dialect(&node), self.original(&node)) {
+            (Dialect::Original, Some(outbound)) => self.original_has(outbound, room).await,
+            _ if self.is_doubted(&node) => None,
+            _ => {
+                let params = vec![dxr::Value::String(room.to_string())];
+                let answer = self.call(link, method::LOCATE, &params).await;
+                answer.ok().and_then(|value| peer_call::read_located(&value).ok())
+            }
+        };
+        (node, hosted)
     }
 
     fn remember(&self, room: &RoomId, node: &NodeId, store: &dyn Store) {
@@ -370,12 +433,18 @@ impl Peers {
             .map(async |link| {
                 let node = link.node().clone();
                 // Asking a node that has failed would only make everybody wait for its deadline.
-                if self.health(&node) == Health::Failed {
+                if self.health(&node) == Health::Failed || self.is_doubted(&node) {
                     return Hosted { node, rooms: None };
                 }
-                let rooms = match self.call(link, method::GET_HOSTED_ROOMS, &[]).await {
-                    Ok(value) => peer_call::read_hosted_rooms(&value).ok(),
-                    Err(_) => None,
+                let rooms = match (self.dialect(&node), self.original(&node)) {
+                    (Dialect::Original, Some(outbound)) => self
+                        .rooms_of_original(outbound)
+                        .await
+                        .map(|rooms| rooms.as_ref().clone()),
+                    _ => {
+                        let answer = self.call(link, method::GET_HOSTED_ROOMS, &[]).await;
+                        answer.ok().and_then(|value| peer_call::read_hosted_rooms(&value).ok())
+                    }
                 };
                 Hosted { node, rooms }
             })
@@ -383,19 +452,31 @@ impl Peers {
         asked.collect().await
     }
 
+    /// Only between nodes of ours are connections kept.
+    fn caller(&self, node: &NodeId) -> &Caller {
+        if self.dialect(node) == Dialect::Ours {
+            &self.0.caller
+        } else {
+            &self.0.one_shot
+        }
+    }
+
     async fn call(&self, link: &Link, method: &'static str, params: &[dxr::Value]) -> Result<dxr::Value, CallError> {
         let result = self
-            .0
-            .caller
+            .caller(link.node())
             .call(link.address(), method, params, self.0.limits.peer_call_timeout)
             .await;
-        let metrics = link.metrics().calls(method);
-        match &result {
-            Ok(_) => metrics.ok.inc(),
-            Err(CallError::Timeout) => metrics.timeout.inc(),
-            Err(CallError::Fault(_)) => metrics.fault.inc(),
-            Err(_) => metrics.error.inc(),
-        }
+        count(link.metrics(), method, &result);
         result
+    }
+}
+
+fn count(metrics: &PeerMetrics, method: &'static str, result: &Result<dxr::Value, CallError>) {
+    let metrics = metrics.calls(method);
+    match result {
+        Ok(_) => metrics.ok.inc(),
+        Err(CallError::Timeout) => metrics.timeout.inc(),
+        Err(CallError::Fault(_)) => metrics.fault.inc(),
+        Err(_) => metrics.error.inc(),
     }
 }

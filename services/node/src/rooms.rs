@@ -5,6 +5,7 @@
 
 mod history;
 pub mod lists;
+mod originals;
 mod perform;
 mod relations;
 mod shard;
@@ -14,18 +15,21 @@ use crate::peers::Peers;
 use crate::session::Session;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
-use chat_engine::effect::Terms;
+use chat_engine::effect::{Answer, Terms};
 use chat_engine::membership::Health;
 use chat_engine::room::RoomLimits;
 use chat_engine::room::history::HistoryLimits;
 use chat_engine::room::sequencer::SequencerLimits;
+use chat_engine::room::{guest, original};
 use chat_engine::time::{Millis, Now};
 use chat_protocol::client_frame::{HistoryFrom, RequestId};
 use chat_protocol::ids::{ClientMsgId, NodeId, RoomId, Seq, SessionId, UserName};
 use chat_protocol::peer_item::PeerItem;
+use chat_protocol::server_frame::LeaveReason;
 use chat_protocol::timestamp::Timestamp;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot};
@@ -78,6 +82,36 @@ impl Request {
     }
 }
 
+/// What a node of the original asks of a room of this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Call {
+    /// Let a user in.
+    Join {
+        /// The node.
+        node: NodeId,
+        /// The user.
+        user: UserName,
+    },
+    /// A user is out.
+    Leave {
+        /// The node.
+        node: NodeId,
+        /// The user.
+        user: UserName,
+        /// Why.
+        reason: LeaveReason,
+    },
+    /// A user says something.
+    Forward {
+        /// The node.
+        node: NodeId,
+        /// The user.
+        user: UserName,
+        /// What.
+        content: Arc<str>,
+    },
+}
+
 /// What can reach a shard from outside.
 #[derive(Debug)]
 pub enum ShardInput {
@@ -128,6 +162,31 @@ pub enum ShardInput {
     PeerRestarted(NodeId),
     /// A link with a node lost something.
     PeerReset(NodeId),
+    /// Another program is at the address of a node, one of the original where ours was or the other way round.
+    PeerReplaced(NodeId),
+    /// A node of the original asks something of a room of this node.
+    Call {
+        /// Of which room.
+        room: RoomId,
+        /// What.
+        call: Call,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Answer>,
+    },
+    /// Something about a node of the original that a room of this node remembers.
+    Note {
+        /// Which room.
+        room: RoomId,
+        /// What.
+        input: original::Input,
+    },
+    /// A node of the original shows something of a room of its own.
+    Show {
+        /// Which room.
+        room: RoomId,
+        /// What.
+        input: guest::Input,
+    },
     /// The health of a node changed.
     PeerHealth {
         /// Which node.
@@ -217,6 +276,8 @@ pub struct Shared {
     pub clock: Clock,
     /// Members of active rooms.
     pub counts: MemberCounts,
+    /// Counts the rooms that were created: a list of before is not given out after.
+    pub rooms_created: AtomicU64,
 }
 
 struct Inner {
@@ -380,6 +441,27 @@ impl RoomsHandle {
             let from = from.clone();
             self.send(shard, ShardInput::Tails { from, tails }).await;
         }
+    }
+
+    /// Asks something of a room of this node for a node of the original. Without an answer the room is gone.
+    pub async fn call(&self, room: &RoomId, call: Call) -> oneshot::Receiver<Answer> {
+        let (answer, answered) = oneshot::channel();
+        let room = room.clone();
+        self.send(self.index_of(&room), ShardInput::Call { room, call, answer })
+            .await;
+        answered
+    }
+
+    /// Tells a room of this node something about a node of the original.
+    pub async fn note(&self, room: &RoomId, input: original::Input) {
+        let room = room.clone();
+        self.send(self.index_of(&room), ShardInput::Note { room, input }).await;
+    }
+
+    /// Shows a room of a node of the original what that says; nobody is told if nobody here is in it.
+    pub async fn show(&self, room: &RoomId, input: guest::Input) {
+        let room = room.clone();
+        self.send(self.index_of(&room), ShardInput::Show { room, input }).await;
     }
 
     /// Tells every shard the same.

@@ -15,6 +15,8 @@ pub enum PeerFault {
     Superseded,
     /// Too much is under way.
     Overloaded,
+    /// It was begun and may yet be done, but not within the time that the caller has.
+    NotInTime,
     /// Something broke here.
     Internal,
 }
@@ -29,8 +31,25 @@ impl PeerFault {
             Self::InvalidRequest => -32_600,
             Self::Superseded => -32_000,
             Self::Overloaded => -32_001,
+            Self::NotInTime => -32_002,
             Self::Internal => -32_603,
         }
+    }
+
+    /// The reverse of [`Self::code`]; any other number is an internal error.
+    #[must_use]
+    pub fn of_code(code: i32) -> Self {
+        [
+            Self::NoSuchMethod,
+            Self::InvalidParams,
+            Self::InvalidRequest,
+            Self::Superseded,
+            Self::Overloaded,
+            Self::NotInTime,
+        ]
+        .into_iter()
+        .find(|fault| fault.code() == code)
+        .unwrap_or(Self::Internal)
     }
 
     /// The `faultString`. Nothing of the request is repeated.
@@ -42,6 +61,7 @@ impl PeerFault {
             Self::InvalidRequest => "invalid request",
             Self::Superseded => "another life of the node",
             Self::Overloaded => "overloaded",
+            Self::NotInTime => "not finished in time",
             Self::Internal => "internal error",
         }
     }

@@ -149,13 +149,14 @@ async fn a_peer_that_is_silent_senseless_or_slow_harms_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_original_peer_gets_heartbeats_and_is_asked_once_what_it_speaks() {
+async fn an_original_peer_is_asked_once_what_it_speaks_and_for_its_rooms() {
     let calls = Arc::new(Mutex::new(Vec::new()));
     let address = peer(Habit::Original(Arc::clone(&calls))).await;
     let node = TestNode::start_with(|config| {
         let url = format!("http://{address}/RPC2").parse().unwrap();
         config.peers.insert(NodeId::parse("node3").unwrap(), url);
         config.limits.heartbeat_interval = Duration::from_millis(20);
+        config.limits.original_heartbeat = Duration::from_millis(20);
     })
     .await;
     let count = |name: &str| calls.lock().unwrap().iter().filter(|call| *call == name).count();
@@ -164,7 +165,7 @@ async fn an_original_peer_gets_heartbeats_and_is_asked_once_what_it_speaks() {
         assert!(Instant::now() < deadline, "{:?}", calls.lock().unwrap());
         tokio::task::yield_now().await;
     }
-    // A room that is not here is not looked for there, and its list of rooms is taken.
+    // Its list of rooms says what it has.
     let mut ines = node.client().await;
     let refused = ines.ask(&request::join_room("nowhere", "ines")).await;
     assert_eq!(refused["data"]["error_code"], "ROOM_NOT_FOUND", "{refused}");

@@ -50,6 +50,15 @@ impl Detector {
         }
     }
 
+    /// As [`Self::missed`], for a peer that is rarely asked: silence counts from its first miss on.
+    pub fn missed_patiently(&mut self, now: Millis, failed_after: u64) -> Option<Health> {
+        if self.health == Health::Healthy {
+            self.quiet_since = now;
+            return self.turn(Health::Degraded);
+        }
+        self.missed(now, failed_after)
+    }
+
     /// A miss that says more about this node than about the peer: silence counts from now on.
     pub fn excuse(&mut self, now: Millis) {
         self.quiet_since = now;

@@ -21,7 +21,7 @@ use nodes::Forward;
 use std::sync::Arc;
 
 pub(super) use nodes::Originals;
-pub use nodes::is_original;
+pub use nodes::{is_original, shift_of};
 
 /// What an original node asks of a room of this node, and what becomes of what it is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,8 +72,10 @@ pub enum Input {
     Told {
         /// The node.
         node: NodeId,
-        /// To which request.
-        request: u64,
+        /// The user.
+        user: UserName,
+        /// What it said.
+        content: Arc<str>,
     },
     /// The queue to the node did not take the message `next` of a broadcast, nor any later one.
     Lagged {
@@ -122,16 +124,15 @@ impl Room {
                 client_msg_id,
             } => {
                 let forward = Forward {
-                    request,
                     user,
                     content,
                     id: client_msg_id,
                     at: now.mono,
                     told: false,
                 };
-                self.original_forward(now, node, forward, message_id, effects);
+                self.original_forward(now, (node, request), forward, message_id, effects);
             }
-            Input::Told { node, request } => self.originals.told(&node, request),
+            Input::Told { node, user, content } => self.originals.told(&node, &user, &content),
             Input::Lagged { node, next } => {
                 if self.originals.lagged(&node, next) {
                     self.serve_original(now, &node, next, effects);
@@ -243,12 +244,12 @@ impl Room {
     fn original_forward(
         &mut self,
         now: Now,
-        node: NodeId,
+        (node, request): (NodeId, u64),
         forward: Forward,
         message_id: MessageId,
         effects: &mut Effects,
     ) {
-        let (request, user, content) = (forward.request, forward.user.clone(), Arc::clone(&forward.content));
+        let (user, content) = (forward.user.clone(), Arc::clone(&forward.content));
         let Some(session) = self.originals.seat_of(&node, &user) else {
             effects.push(Effect::Answer {
                 to: Origin {

@@ -73,6 +73,18 @@ pub struct Limits {
     pub seat_grace: Duration,
     /// When classic clients are told that the node of their room is gone.
     pub classic_unreachable: Duration,
+    /// Most bytes of messages that wait for one peer of the original system.
+    pub original_queue_bytes: usize,
+    /// Longest wait for the answer of such a peer, the connection included.
+    pub original_call_timeout: Duration,
+    /// Longest wait of a request of a client until such a peer is called for it.
+    pub original_wait: Duration,
+    /// How long such a peer waits for what it asks.
+    pub original_commit: Duration,
+    /// How often such a peer is asked whether it lives.
+    pub original_heartbeat: Duration,
+    /// Silence after its first miss with which such a peer has failed.
+    pub original_failed: Duration,
     /// How long a stopping node still accepts clients.
     pub drain_accept: Duration,
     /// Over how long a stopping node then closes them.
@@ -124,6 +136,12 @@ impl Limits {
             unknown_after: reading.millis(&raw::UNKNOWN_AFTER_MS),
             seat_grace: reading.millis(&raw::SEAT_GRACE_MS),
             classic_unreachable: reading.millis(&raw::CLASSIC_UNREACHABLE_MS),
+            original_queue_bytes: reading.count(&raw::ORIGINAL_QUEUE_BYTES),
+            original_call_timeout: reading.millis(&raw::ORIGINAL_CALL_TIMEOUT_MS),
+            original_wait: reading.millis(&raw::ORIGINAL_WAIT_MS),
+            original_commit: reading.millis(&raw::ORIGINAL_COMMIT_MS),
+            original_heartbeat: reading.millis(&raw::ORIGINAL_HEARTBEAT_MS),
+            original_failed: reading.millis(&raw::ORIGINAL_FAILED_MS),
             drain_accept: reading.millis(&raw::DRAIN_ACCEPT_MS),
             drain_window: reading.millis(&raw::DRAIN_WINDOW_MS),
             grace: reading.millis(&raw::GRACE_MS),
@@ -183,6 +201,11 @@ impl Limits {
             &raw::UNKNOWN_AFTER_MS,
         );
         at_most(
+            self.peer_connect_timeout <= self.original_call_timeout,
+            &raw::PEER_CONNECT_TIMEOUT_MS,
+            &raw::ORIGINAL_CALL_TIMEOUT_MS,
+        );
+        at_most(
             self.heartbeat_failed <= self.classic_unreachable,
             &raw::HEARTBEAT_FAILED_MS,
             &raw::CLASSIC_UNREACHABLE_MS,
@@ -191,6 +214,15 @@ impl Limits {
             self.heartbeat_failed >= 2 * self.heartbeat_interval,
             &[&raw::HEARTBEAT_FAILED_MS, &raw::HEARTBEAT_INTERVAL_MS],
             "HEARTBEAT_FAILED_MS must be at least twice HEARTBEAT_INTERVAL_MS, or one lost answer fails a peer",
+        );
+        reading.relation(
+            self.original_wait + self.original_call_timeout <= self.unknown_after,
+            &[
+                &raw::ORIGINAL_WAIT_MS,
+                &raw::ORIGINAL_CALL_TIMEOUT_MS,
+                &raw::UNKNOWN_AFTER_MS,
+            ],
+            "ORIGINAL_WAIT_MS and ORIGINAL_CALL_TIMEOUT_MS together must not be longer than UNKNOWN_AFTER_MS",
         );
         reading.relation(
             self.drain_accept + self.drain_window < self.grace,

@@ -119,25 +119,35 @@ async fn answer(port: PeerPort, body: Bytes) -> Response<String> {
     let Ok(call) = peer_xml::read_call(&body, XmlLimits::REQUEST) else {
         return fault(PeerFault::InvalidRequest);
     };
-    let heartbeat = call.method == method::HEARTBEAT;
-    let methods = Arc::clone(&port.methods);
-    let work = async move {
-        match methods.get(call.method.as_str()) {
-            Some(handler) => match handler.handle(&call.params, HeaderMap::new()).await {
-                Ok(value) => xml(peer_xml::write_response(&value)),
-                Err(fault) => xml(peer_xml::write_fault(fault.code(), fault.string())),
-            },
-            None => fault(PeerFault::NoSuchMethod),
-        }
-    };
-    if heartbeat {
-        return work.await;
+    if call.method == method::HEARTBEAT {
+        return execute(&port.methods, &call).await.unwrap_or_else(fault);
     }
+    let methods = Arc::clone(&port.methods);
+    let executed = port.main.spawn(async move {
+        let executed = execute(&methods, &call).await;
+        (executed, methods, call)
+    });
     // A panic in a handler is one failed call.
-    port.main
-        .spawn(work)
-        .await
-        .unwrap_or_else(|_| fault(PeerFault::Internal))
+    let Ok((executed, methods, call)) = executed.await else {
+        return fault(PeerFault::Internal);
+    };
+    match executed {
+        // Had the caller hung up, this would not be reached.
+        Ok(answer) => {
+            methods.answered(&call.method, &call.params).await;
+            answer
+        }
+        Err(why) => fault(why),
+    }
+}
+
+async fn execute(methods: &Methods, call: &peer_xml::Call) -> Result<Response<String>, PeerFault> {
+    let handler = methods.get(call.method.as_str()).ok_or(PeerFault::NoSuchMethod)?;
+    match handler.handle(&call.params, HeaderMap::new()).await {
+        Ok(value) => Ok(xml(peer_xml::write_response(&value))),
+        // A fault is written here, so that whoever answers knows that it is one.
+        Err(fault) => Err(PeerFault::of_code(fault.code())),
+    }
 }
 
 fn fault(fault: PeerFault) -> Response<String> {

@@ -1,4 +1,4 @@
-//! One XML-RPC call over HTTP: a deadline, a bound on the answer, and connections that are kept.
+//! One XML-RPC call over HTTP: a deadline, a bound on the answer, and connections that are kept, or never.
 
 use crate::config::Limits;
 use bytes::Bytes;
@@ -23,7 +23,9 @@ const MAX_IDLE: usize = 4;
 pub(super) enum CallError {
     /// The deadline passed. Whether the call was executed is unknown.
     Timeout,
-    /// No connection, or it broke. Whether the call was executed is unknown.
+    /// No connection: the call was not executed.
+    Unreachable(String),
+    /// The connection broke. Whether the call was executed is unknown.
     Broken(String),
     /// The answer was no XML-RPC answer.
     Odd(&'static str),
@@ -37,6 +39,7 @@ impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Timeout => f.write_str("no answer in time"),
+            Self::Unreachable(why) => write!(f, "no connection: {why}"),
             Self::Broken(why) => write!(f, "connection failed: {why}"),
             Self::Odd(why) => f.write_str(why),
             Self::Xml(why) => write!(f, "{why}"),
@@ -47,19 +50,33 @@ impl fmt::Display for CallError {
 
 /// Calls peers. Clones share the connections.
 #[derive(Debug, Clone)]
-pub(super) struct Caller(Client<HttpConnector, Full<Bytes>>);
+pub(super) struct Caller {
+    client: Client<HttpConnector, Full<Bytes>>,
+    /// One connection per call.
+    one_shot: bool,
+}
 
 impl Caller {
+    /// Keeps connections for the next call.
     pub(super) fn new(limits: &Limits) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(limits.peer_connect_timeout));
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
+        let client = builder()
             .pool_idle_timeout(KEEP_IDLE)
             .pool_max_idle_per_host(MAX_IDLE)
-            .build(connector);
-        Self(client)
+            .build(connector(limits));
+        Self {
+            client,
+            one_shot: false,
+        }
+    }
+
+    /// Makes a connection for each call and leaves none behind: a node of the original serves nobody else while one is
+    /// open. A call is written once.
+    pub(super) fn one_shot(limits: &Limits) -> Self {
+        let client = builder()
+            .pool_max_idle_per_host(0)
+            .retry_canceled_requests(false)
+            .build(connector(limits));
+        Self { client, one_shot: true }
     }
 
     /// Calls `method` at `address`. Dropping the future gives the call up; it may have been executed.
@@ -71,8 +88,11 @@ impl Caller {
         deadline: Duration,
     ) -> Result<Value, CallError> {
         let body = peer_xml::write_call(method, params);
-        let request = Request::post(address.clone())
-            .header(header::CONTENT_TYPE, "text/xml")
+        let mut request = Request::post(address.clone()).header(header::CONTENT_TYPE, "text/xml");
+        if self.one_shot {
+            request = request.header(header::CONNECTION, "close");
+        }
+        let request = request
             .body(Full::new(Bytes::from(body)))
             .map_err(|_| CallError::Odd("the address is no URL"))?;
         tokio::time::timeout(deadline, self.exchange(request))
@@ -81,11 +101,13 @@ impl Caller {
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Value, CallError> {
-        let response = self
-            .0
-            .request(request)
-            .await
-            .map_err(|why| CallError::Broken(why.to_string()))?;
+        let response = self.client.request(request).await.map_err(|why| {
+            if why.is_connect() {
+                CallError::Unreachable(why.to_string())
+            } else {
+                CallError::Broken(why.to_string())
+            }
+        })?;
         if response.status() != http::StatusCode::OK {
             return Err(CallError::Odd("the answer has another status than 200"));
         }
@@ -97,4 +119,17 @@ impl Caller {
             .map_err(CallError::Xml)?
             .map_err(CallError::Fault)
     }
+}
+
+fn builder() -> hyper_util::client::legacy::Builder {
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder.pool_timer(TokioTimer::new());
+    builder
+}
+
+fn connector(limits: &Limits) -> HttpConnector {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(limits.peer_connect_timeout));
+    connector
 }

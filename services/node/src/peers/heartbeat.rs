@@ -2,32 +2,37 @@
 
 use super::link::Link;
 use super::{Dialect, Peers, lock};
-use crate::rooms::RoomsHandle;
+use crate::rooms::{RoomsHandle, ShardInput};
 use chat_protocol::ids::Incarnation;
 use chat_protocol::peer_call::{Capabilities, Heartbeat, method};
 use chat_protocol::peer_fault::is_no_such_method;
 use std::sync::Arc;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use std::time::Duration;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-/// Asks the peer once per interval whether it lives, until the task is aborted.
+/// Longest wait for the answer of a node of the original: it takes one call at a time.
+const ORIGINAL_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Asks the peer once per interval whether it lives, until the task is aborted. A node of the original is asked rarely as
+/// long as it answers: each call stops it for a moment.
 pub(super) async fn run(peers: Peers, link: Arc<Link>, rooms: RoomsHandle) {
     let limits = Arc::clone(&peers.0.limits);
     let mut clock = interval(limits.heartbeat_interval);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut planned = Instant::now();
     loop {
-        clock.tick().await;
+        if peers.dialect(link.node()) == Dialect::Original {
+            drop(timeout(limits.original_heartbeat, link.doubted()).await);
+            clock.reset();
+            planned = Instant::now();
+        } else {
+            clock.tick().await;
+        }
         // How late this node's own loop is: whoever oversleeps must not accuse others of silence.
         let lag = Instant::now().saturating_duration_since(planned);
         let own_lag = u64::try_from(lag.as_millis()).unwrap_or(u64::MAX);
         planned = Instant::now() + limits.heartbeat_interval;
-        let deadline = limits.heartbeat_interval;
-        let answer = peers
-            .0
-            .caller
-            .call(link.address(), method::HEARTBEAT, &[], deadline)
-            .await;
-        let alive = answer.ok().and_then(|value| Heartbeat::from_value(&value).ok());
+        let alive = ask(&peers, &link).await;
         // The call may take an interval itself.
         planned = planned.max(Instant::now());
         let now = rooms.shared().clock.mono();
@@ -35,40 +40,70 @@ pub(super) async fn run(peers: Peers, link: Arc<Link>, rooms: RoomsHandle) {
         match alive {
             Some(alive) => {
                 link.metrics().heartbeats_ok.inc();
-                learn_dialect(&peers, &link).await;
+                learn_dialect(&peers, &link, &rooms).await;
+                if let Some(outbound) = peers.original(link.node()) {
+                    outbound.note_alias(&alive.node_id);
+                }
                 lock(&peers.0.membership).heard(now, link.node(), alive.incarnation, &mut changes);
             }
             None => {
                 link.metrics().heartbeats_failed.inc();
                 // Another program may answer at the address next time.
                 peers.set_dialect(link.node(), Dialect::Unknown);
-                lock(&peers.0.membership).missed(now, link.node(), own_lag, &mut changes);
+                let mut membership = lock(&peers.0.membership);
+                if peers.is_original(link.node()) {
+                    let failed_after = u64::try_from(limits.original_failed.as_millis()).unwrap_or(u64::MAX);
+                    membership.missed_patiently(now, link.node(), own_lag, failed_after, &mut changes);
+                } else {
+                    membership.missed(now, link.node(), own_lag, &mut changes);
+                }
             }
         }
         peers.apply(changes, &rooms).await;
         link.wake();
+        if let Some(outbound) = peers.original(link.node()) {
+            outbound.wake();
+        }
     }
 }
 
-async fn learn_dialect(peers: &Peers, link: &Link) {
+async fn ask(peers: &Peers, link: &Link) -> Option<Heartbeat> {
+    let answer = peers
+        .caller(link.node())
+        .call(link.address(), method::HEARTBEAT, &[], patience(peers, link))
+        .await;
+    answer.ok().and_then(|value| Heartbeat::from_value(&value).ok())
+}
+
+fn patience(peers: &Peers, link: &Link) -> Duration {
+    if peers.is_original(link.node()) {
+        ORIGINAL_PATIENCE
+    } else {
+        peers.0.limits.heartbeat_interval
+    }
+}
+
+async fn learn_dialect(peers: &Peers, link: &Link, rooms: &RoomsHandle) {
     if peers.dialect(link.node()) != Dialect::Unknown {
         return;
     }
-    let deadline = peers.0.limits.heartbeat_interval;
-    match peers
-        .0
-        .caller
-        .call(link.address(), method::CAPABILITIES, &[], deadline)
-        .await
-    {
-        Ok(value) if Capabilities::from_value(&value).is_ok_and(|c| c.versions.contains(&1)) => {
-            peers.set_dialect(link.node(), Dialect::Ours);
-        }
-        Err(super::CallError::Fault(fault)) if is_no_such_method(&fault) => {
-            peers.set_dialect(link.node(), Dialect::Original);
-        }
+    let answer = peers
+        .caller(link.node())
+        .call(link.address(), method::CAPABILITIES, &[], patience(peers, link))
+        .await;
+    let dialect = match answer {
+        Ok(value) if Capabilities::from_value(&value).is_ok_and(|c| c.versions.contains(&1)) => Dialect::Ours,
+        Err(super::CallError::Fault(fault)) if is_no_such_method(&fault) => Dialect::Original,
         // Only an answer decides; it is asked again with the next heartbeat.
-        _ => {}
+        _ => return,
+    };
+    if let Some(last) = peers.set_dialect(link.node(), dialect) {
+        tracing::info!(peer = %link.node(), ?last, now = ?dialect, "peer is another program");
+        if let Some(outbound) = peers.original(link.node()) {
+            outbound.clear();
+        }
+        link.reset();
+        rooms.tell_all(|| ShardInput::PeerReplaced(link.node().clone())).await;
     }
 }
 

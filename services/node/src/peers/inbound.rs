@@ -8,12 +8,14 @@ use crate::rooms::{RoomsHandle, ShardInput};
 use chat_protocol::ids::{Incarnation, NodeId};
 use chat_protocol::limits::MAX_RESPONSE_BODY;
 use chat_protocol::message_frame::MessageFrame;
+use chat_protocol::original_call;
 use chat_protocol::peer_call::{self, Capabilities, Exchange, Heartbeat, Range, method};
 use chat_protocol::peer_fault::PeerFault;
 use dxr::{Fault, Value};
 use dxr_server::{Handler, HandlerResult, async_trait};
 use http::HeaderMap;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -35,11 +37,19 @@ struct Received {
 
 /// The methods of this node, ready to be called.
 pub struct Inbound {
-    peers: Peers,
-    rooms: RoomsHandle,
+    pub(super) peers: Peers,
+    pub(super) rooms: RoomsHandle,
     /// One per sender; held while its items are handed over, so that two calls of one sender never mix.
     received: BTreeMap<NodeId, tokio::sync::Mutex<Received>>,
-    list: Mutex<Option<(Instant, Value)>>,
+    list: Mutex<Option<List>>,
+}
+
+/// A list of rooms that is given out for a while.
+struct List {
+    made: Instant,
+    /// How many rooms had been created then. Whoever was told of a new one may ask for it at once.
+    created: u64,
+    value: Value,
 }
 
 impl std::fmt::Debug for Inbound {
@@ -63,7 +73,35 @@ impl Handler for Method {
 }
 
 /// All methods by name.
-pub type Methods = HashMap<&'static str, Box<dyn Handler>>;
+pub struct Methods {
+    handlers: HashMap<&'static str, Box<dyn Handler>>,
+    inbound: Arc<Inbound>,
+}
+
+impl std::fmt::Debug for Methods {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Methods").finish_non_exhaustive()
+    }
+}
+
+impl Methods {
+    /// The method of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&dyn Handler> {
+        self.handlers.get(name).map(Box::as_ref)
+    }
+
+    /// The answer to a call is about to be written, and its connection is still there.
+    pub async fn answered(&self, name: &str, params: &[Value]) {
+        if name == original_call::method::FORWARD_MESSAGE {
+            self.inbound.forward_answered(params).await;
+        }
+    }
+}
+
+fn all_methods() -> impl Iterator<Item = &'static str> {
+    method::ALL.into_iter().chain(original_call::method::ALL)
+}
 
 impl Inbound {
     /// The methods of a node.
@@ -88,7 +126,8 @@ impl Inbound {
             });
             (name, handler)
         };
-        Arc::new(method::ALL.into_iter().map(method).collect())
+        let handlers = all_methods().map(method).collect();
+        Arc::new(Methods { handlers, inbound })
     }
 
     async fn dispatch(&self, name: &str, params: &[Value]) -> Result<Value, PeerFault> {
@@ -97,10 +136,7 @@ impl Inbound {
             method::LIST_METHODS => {
                 peer_call::no_params(params)?;
                 Ok(Value::Array(
-                    method::ALL
-                        .iter()
-                        .map(|name| Value::String((*name).to_owned()))
-                        .collect(),
+                    all_methods().map(|name| Value::String(name.to_owned())).collect(),
                 ))
             }
             method::CAPABILITIES => peer_call::no_params(params).map(|()| self.capabilities()),
@@ -128,7 +164,10 @@ impl Inbound {
                 let heads = self.rooms.store().heads(rooms).await.map_err(|_| PeerFault::Internal)?;
                 Ok(peer_call::heads(&heads))
             }
-            _ => Err(PeerFault::NoSuchMethod),
+            other => match self.original(other, params).await {
+                Some(answer) => answer,
+                None => Err(PeerFault::NoSuchMethod),
+            },
         }
     }
 
@@ -152,18 +191,25 @@ impl Inbound {
     }
 
     async fn hosted_rooms(&self) -> Result<Value, PeerFault> {
-        if let Some((made, list)) = &*lock(&self.list)
-            && made.elapsed() < LIST_AGE
+        let created = self.rooms.shared().rooms_created.load(Ordering::Acquire);
+        if let Some(list) = &*lock(&self.list)
+            && list.made.elapsed() < LIST_AGE
+            && list.created == created
         {
-            return Ok(list.clone());
+            return Ok(list.value.clone());
         }
+        let made = Instant::now();
         let (mut rooms, _) = self.rooms.own_rooms().await.map_err(|_| PeerFault::Internal)?;
         for room in &mut rooms {
             room.node_address = Some(Arc::clone(&self.rooms.shared().address));
         }
-        let list = peer_call::hosted_rooms(&rooms, MAX_RESPONSE_BODY);
-        *lock(&self.list) = Some((Instant::now(), list.clone()));
-        Ok(list)
+        let value = peer_call::hosted_rooms(&rooms, MAX_RESPONSE_BODY);
+        *lock(&self.list) = Some(List {
+            made,
+            created,
+            value: value.clone(),
+        });
+        Ok(value)
     }
 
     async fn read_range(&self, params: &[Value]) -> Result<Value, PeerFault> {

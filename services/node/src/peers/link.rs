@@ -50,6 +50,7 @@ pub(super) struct Link {
     call_bytes: usize,
     queue: Mutex<Queue>,
     wake: Notify,
+    doubted: Notify,
     metrics: PeerMetrics,
 }
 
@@ -63,6 +64,7 @@ impl Link {
             call_bytes,
             queue: Mutex::default(),
             wake: Notify::new(),
+            doubted: Notify::new(),
             metrics,
         }
     }
@@ -81,6 +83,16 @@ impl Link {
 
     pub(super) fn wake(&self) {
         self.wake.notify_one();
+    }
+
+    /// Something about the peer must be found out now, not with the next heartbeat.
+    pub(super) fn doubt(&self) {
+        self.doubted.notify_one();
+    }
+
+    /// Waits for [`Self::doubt`]. Cancel safe.
+    pub(super) async fn doubted(&self) {
+        self.doubted.notified().await;
     }
 
     pub(super) fn health_changed(&self, health: Health) {

@@ -37,6 +37,14 @@ impl Outside {
             self.answer_history(entry, to.0, to.1, Ok(answer(Vec::new(), entry.machine.is_degraded())));
             return;
         }
+        if let Machine::Guest(machine) = &entry.machine {
+            // Nobody has more than what is here.
+            let from = machine.backlog().first().unwrap_or(head.next()).max(wanted.first);
+            let held = machine.backlog().page(from, wanted.last, usize::MAX);
+            let page = answer(held.unwrap_or_default(), machine.is_degraded());
+            self.answer_history(entry, to.0, to.1, Ok(page));
+            return;
+        }
         if entry.machine.is_degraded() {
             let held = entry.machine.backlog().page(wanted.first, wanted.last, usize::MAX);
             let page = held
@@ -47,8 +55,8 @@ impl Outside {
         }
         let (store, peers, of) = (Arc::clone(&self.store), self.peers.clone(), room.clone());
         let admin = match &entry.machine {
-            Machine::Admin(_) => None,
             Machine::Member(machine) => Some(machine.admin().clone()),
+            Machine::Admin(_) | Machine::Guest(_) => None,
         };
         self.complete(room, async move {
             let (mut messages, mut wanted) = (Vec::new(), wanted);

@@ -13,6 +13,7 @@ use chat_protocol::ids::{ClientMsgId, RoomId, RoomName, UserName};
 use chat_protocol::server_frame::{Extra, RoomSummary, ServerFrame};
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Rooms per read of the store.
 const PAGE: usize = 1_000;
@@ -153,12 +154,15 @@ impl RoomsHandle {
             created_at,
         };
         match self.store().create_room(profile).await {
-            Ok(()) => ServerFrame::RoomCreated {
-                room_id,
-                room_name,
-                admin_node: self.shared().me.clone(),
-                created_at,
-            },
+            Ok(()) => {
+                self.shared().rooms_created.fetch_add(1, Ordering::AcqRel);
+                ServerFrame::RoomCreated {
+                    room_id,
+                    room_name,
+                    admin_node: self.shared().me.clone(),
+                    created_at,
+                }
+            }
             Err(CreateError::NameTaken) => {
                 ServerFrame::RoomNotCreated(format!("Room with name '{room_name}' already exists"))
             }

@@ -7,6 +7,7 @@ use crate::session::Session;
 use crate::session::outbound::Offered;
 use bytes::Bytes;
 use chat_engine::effect::{Answer, Effect, Origin};
+use chat_engine::room::original::is_original;
 use chat_engine::room::{self, follower};
 use chat_engine::stored::StoredSeat;
 use chat_protocol::client_frame::RequestId;
@@ -28,7 +29,7 @@ pub(super) const PAGE_BYTES: usize = 64 << 10;
 /// When a sender whose message may or may not be in the room had better ask again, in milliseconds.
 const RETRY_AFTER_MS: u64 = 1_000;
 /// Wait before a page that could not be read is asked for again.
-const PAGE_PAUSE: Duration = Duration::from_millis(200);
+pub(super) const PAGE_PAUSE: Duration = Duration::from_millis(200);
 
 impl Outside {
     /// Does one thing that a machine asked for. What comes back at once is added to `follow_ups`.
@@ -169,12 +170,13 @@ impl Outside {
                     Completion::Member(follower::Input::RangeRead(range))
                 });
             }
-            // No node of the original gets into a room yet.
-            Effect::Broadcast { .. }
-            | Effect::BroadcastPage { .. }
-            | Effect::BroadcastEvent { .. }
-            | Effect::Recall { .. }
-            | Effect::Ask { .. } => {}
+            Effect::Broadcast { node, shift, frames } => self.broadcast(room, &node, shift, frames, follow_ups),
+            Effect::BroadcastPage { node, shift, from, to } => {
+                self.start_broadcast_page(room, entry, (node, shift), (from, to));
+            }
+            Effect::BroadcastEvent { nodes, event } => self.broadcast_event(room, &nodes, &event),
+            Effect::Recall { node, what } => self.recall(room, &node, &what),
+            Effect::Ask { node, ask } => self.ask_original(room, &node, ask),
             Effect::Idle => entry.idle = true,
         }
     }
@@ -260,6 +262,11 @@ impl Outside {
                     page_of(session, from, range).await
                 });
             }
+            // What is not here is nowhere: the machine decides where the connection goes on.
+            Machine::Guest(_) => {
+                let nothing = Err("not kept".to_owned());
+                self.complete(room, page_of(session, from, nothing));
+            }
             Machine::Member(machine) => {
                 let (peers, node, of) = (self.peers.clone(), machine.admin().clone(), room.clone());
                 self.complete(room, async move {
@@ -301,6 +308,10 @@ impl Outside {
     // === answers and events
 
     fn answer(&mut self, room: &RoomId, entry: &mut Entry, to: Origin, answer: Answer) {
+        if is_original(to.session) {
+            self.answer_original(entry, to.session, to.request, answer);
+            return;
+        }
         if to.node != self.shared.me {
             self.peers.answer(&to.node, room, to.request, answer);
             return;

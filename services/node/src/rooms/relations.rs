@@ -96,9 +96,13 @@ impl Shard {
         admin: impl Fn(NodeId) -> room::Input,
     ) {
         let all: Vec<RoomId> = self.rooms.keys().cloned().collect();
+        // A node of the original that took the place of one of ours knows no room that is followed over a link.
+        let is_lost = member() == follower::Input::AdminBack && self.outside.peers.is_original(node);
         for room in all {
             let input = match self.rooms.get(&room).map(|entry| &entry.machine) {
+                Some(Machine::Member(machine)) if machine.admin() == node && is_lost => continue,
                 Some(Machine::Member(machine)) if machine.admin() == node => Completion::Member(member()),
+                Some(Machine::Guest(machine)) if machine.admin() == node => Completion::Member(member()),
                 Some(Machine::Admin(_)) => Completion::Admin(admin(node.clone())),
                 _ => continue,
             };

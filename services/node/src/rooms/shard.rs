@@ -3,16 +3,18 @@
 //! A turn takes what waits, up to a bound; feeds the machines; and ends by handing all appends to the store at once and
 //! flushing every connection that got something, each with one write.
 
+use super::originals::{self, BroadcastPage};
 use super::{Request, ShardInput, Shared, room_limits};
 use crate::peers::{Located, Peers};
 use crate::session::Session;
 use crate::session::outbound::Flushed;
 use crate::store::{Appender, Store};
 use bytes::Bytes;
-use chat_engine::effect::{Effects, Origin, Submission};
+use chat_engine::effect::{Answer, Effects, Origin, Submission};
 use chat_engine::membership::Health;
 use chat_engine::room::backlog::Backlog;
 use chat_engine::room::follower::{self, Follower};
+use chat_engine::room::guest::{self, Guest};
 use chat_engine::room::roster::Seat;
 use chat_engine::room::{self, Room, RoomLimits};
 use chat_engine::stored::{Append, Appended};
@@ -25,6 +27,7 @@ use chat_protocol::server_frame::History;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use tokio::sync::mpsc::{self, error::TryRecvError};
+use tokio::sync::oneshot;
 
 /// Inputs per turn: enough to share the cost of a turn, few enough that nobody waits long for its flush.
 const TURN: usize = 256;
@@ -34,8 +37,12 @@ const TURN: usize = 256;
 pub(super) enum Completion {
     /// For the machine of an administered room.
     Admin(room::Input),
-    /// For the machine of a followed room.
+    /// For the machine of a followed room, whoever administers it.
     Member(follower::Input),
+    /// For the machine of a room of an original node.
+    Guest(guest::Input),
+    /// A page for an original node, read or to be read.
+    Broadcast(BroadcastPage),
     /// Frames of a page for a connection.
     Page {
         session: SessionId,
@@ -61,6 +68,8 @@ pub(super) enum Machine {
     Admin(Box<Room>),
     /// Another node does.
     Member(Box<Follower>),
+    /// A node of the original does.
+    Guest(Box<Guest>),
 }
 
 impl Machine {
@@ -69,6 +78,7 @@ impl Machine {
         match self {
             Self::Admin(machine) => machine.head(),
             Self::Member(machine) => machine.head(),
+            Self::Guest(machine) => machine.head(),
         }
     }
 
@@ -77,6 +87,7 @@ impl Machine {
         match self {
             Self::Admin(machine) => machine.backlog(),
             Self::Member(machine) => machine.backlog(),
+            Self::Guest(machine) => machine.backlog(),
         }
     }
 
@@ -85,6 +96,7 @@ impl Machine {
         match self {
             Self::Admin(_) => false,
             Self::Member(machine) => machine.is_degraded(),
+            Self::Guest(machine) => machine.is_degraded(),
         }
     }
 }
@@ -120,6 +132,8 @@ pub(super) struct Entry {
     pub(super) subscribers: BTreeMap<SessionId, Subscriber>,
     /// Requests under way, those of one connection in their order: one of a classic one, up to 16 of an extended one.
     pub(super) asking: BTreeMap<(SessionId, u64), Asking>,
+    /// Calls of original nodes under way.
+    pub(super) calls: BTreeMap<u64, oneshot::Sender<Answer>>,
     pub(super) idle: bool,
     members: u32,
     deadline: Option<Millis>,
@@ -253,6 +267,10 @@ impl Shard {
         let now = self.outside.shared.clock.now();
         match completion {
             Completion::Located(located) => self.on_located(now, room, located),
+            claimed @ Completion::Admin(room::Input::Claimed(_)) => {
+                self.feed(now, &room, claimed);
+                self.adopt_originals(now, &room);
+            }
             other => self.feed(now, &room, other),
         }
     }
@@ -272,6 +290,7 @@ impl Shard {
             match &mut entry.machine {
                 Machine::Admin(machine) => machine.handle_timeout(now, &mut self.effects),
                 Machine::Member(machine) => machine.handle_timeout(now, &mut self.effects),
+                Machine::Guest(machine) => machine.handle_timeout(now, &mut self.effects),
             }
             self.settle(now, &room);
         }
@@ -300,7 +319,20 @@ impl Shard {
                 health,
                 same_life,
             } => self.on_peer_health(now, &node, health, same_life),
+            ShardInput::Call { room, call, answer } => self.on_call(now, &room, call, answer),
+            ShardInput::PeerReplaced(node) => self.on_peer_replaced(now, &node),
+            input @ (ShardInput::Note { .. } | ShardInput::Show { .. }) => {
+                if let Some((room, completion)) = originals::shown(input) {
+                    self.feed(now, &room, completion);
+                }
+            }
         }
+    }
+
+    /// A number for a request, unlike any other of this shard.
+    pub(super) fn next_request(&mut self) -> u64 {
+        self.next_request += 1;
+        self.next_request - 1
     }
 
     fn on_request(&mut self, now: Now, session: Arc<Session>, room: RoomId, request: Request, re: Option<RequestId>) {
@@ -359,14 +391,14 @@ impl Shard {
                 };
                 Completion::Admin(room::Input::Send(submission))
             }
-            (Machine::Member(_), Request::Join { user, terms }) => {
+            (Machine::Member(_) | Machine::Guest(_), Request::Join { user, terms }) => {
                 Completion::Member(follower::Input::Join { origin, user, terms })
             }
-            (Machine::Member(_), Request::Leave { user }) => {
+            (Machine::Member(_) | Machine::Guest(_), Request::Leave { user }) => {
                 Completion::Member(follower::Input::Leave { origin, user })
             }
             (
-                Machine::Member(_),
+                Machine::Member(_) | Machine::Guest(_),
                 Request::Send {
                     user,
                     content,
@@ -394,7 +426,7 @@ impl Shard {
                 let node = self.outside.shared.me.clone();
                 Completion::Admin(room::Input::Closed(Seat { node, session }))
             }
-            Machine::Member(_) => Completion::Member(follower::Input::Closed(session)),
+            Machine::Member(_) | Machine::Guest(_) => Completion::Member(follower::Input::Closed(session)),
         };
         self.feed(now, &room, input);
     }
@@ -432,7 +464,14 @@ impl Shard {
         };
         match located {
             Located::Here => self.open(now, &room),
-            Located::At(node) => self.follow(now, &room, node),
+            Located::At(node) => {
+                let machine = Follower::new(room.clone(), node.clone(), self.limits);
+                self.follow(now, &room, &node, Machine::Member(Box::new(machine)));
+            }
+            Located::AtOriginal(node) => {
+                let machine = Guest::new(now, room.clone(), node.clone(), self.limits);
+                self.follow(now, &room, &node, Machine::Guest(Box::new(machine)));
+            }
             Located::Nowhere | Located::Unavailable | Located::Failed(_) | Located::Full => {
                 let reject = located.reject();
                 for input in waiting {
@@ -471,16 +510,12 @@ impl Shard {
         self.settle(now, room);
     }
 
-    fn follow(&mut self, now: Now, room: &RoomId, admin: NodeId) {
+    fn follow(&mut self, now: Now, room: &RoomId, admin: &NodeId, machine: Machine) {
         if self.rooms.contains_key(room) {
             return;
         }
-        let failed = self.outside.peers.health(&admin) == Health::Failed;
-        let machine = Follower::new(room.clone(), admin, self.limits);
-        self.rooms.insert(
-            room.clone(),
-            Entry::new(room.clone(), Machine::Member(Box::new(machine))),
-        );
+        let failed = self.outside.peers.health(admin) == Health::Failed;
+        self.rooms.insert(room.clone(), Entry::new(room.clone(), machine));
         self.outside.shared.metrics.rooms_active.inc();
         if failed && let Some(entry) = self.rooms.get_mut(room) {
             entry.take(
@@ -519,8 +554,9 @@ impl Shard {
         let (deadline, members) = match &entry.machine {
             Machine::Admin(machine) => (machine.next_deadline(), Some(machine.member_count())),
             Machine::Member(machine) => (machine.next_deadline(), None),
+            Machine::Guest(machine) => (machine.next_deadline(), None),
         };
-        let drop_it = std::mem::take(&mut entry.idle) && entry.asking.is_empty();
+        let drop_it = std::mem::take(&mut entry.idle) && entry.asking.is_empty() && entry.calls.is_empty();
         let deadline = deadline.filter(|_| !drop_it);
         if entry.deadline != deadline {
             if let Some(old) = entry.deadline {
@@ -551,6 +587,7 @@ impl Entry {
             machine,
             subscribers: BTreeMap::new(),
             asking: BTreeMap::new(),
+            calls: BTreeMap::new(),
             idle: false,
             members: 0,
             deadline: None,
@@ -561,6 +598,14 @@ impl Entry {
         match (&mut self.machine, input) {
             (Machine::Admin(machine), Completion::Admin(input)) => machine.handle(now, input, effects),
             (Machine::Member(machine), Completion::Member(input)) => machine.handle(now, input, effects),
+            (Machine::Guest(machine), Completion::Member(input)) => {
+                machine.handle(now, guest::Input::Asked(input), effects);
+            }
+            (Machine::Guest(machine), Completion::Guest(input)) => machine.handle(now, input, effects),
+            (Machine::Admin(_), Completion::Broadcast(page)) => {
+                let room = self.room_id.clone();
+                outside.broadcast_page(&room, self, page);
+            }
             (_, Completion::Page { session, from, range }) => {
                 let input = outside.send_page(self, session, from, range);
                 self.take(now, input, effects, outside);
@@ -582,28 +627,32 @@ impl Entry {
     pub(super) fn page_sent(&self, session: SessionId, from: Seq, next: Seq) -> Completion {
         match self.machine {
             Machine::Admin(_) => Completion::Admin(room::Input::PageSent { session, from, next }),
-            Machine::Member(_) => Completion::Member(follower::Input::PageSent { session, from, next }),
+            Machine::Member(_) | Machine::Guest(_) => {
+                Completion::Member(follower::Input::PageSent { session, from, next })
+            }
         }
     }
 
     pub(super) fn page_failed(&self, session: SessionId, from: Seq) -> Completion {
         match self.machine {
             Machine::Admin(_) => Completion::Admin(room::Input::PageFailed { session, from }),
-            Machine::Member(_) => Completion::Member(follower::Input::PageFailed { session, from }),
+            Machine::Member(_) | Machine::Guest(_) => Completion::Member(follower::Input::PageFailed { session, from }),
         }
     }
 
     pub(super) fn page_trimmed(&self, session: SessionId, from: Seq, floor: Seq) -> Completion {
         match self.machine {
             Machine::Admin(_) => Completion::Admin(room::Input::PageTrimmed { session, from, floor }),
-            Machine::Member(_) => Completion::Member(follower::Input::PageTrimmed { session, from, floor }),
+            Machine::Member(_) | Machine::Guest(_) => {
+                Completion::Member(follower::Input::PageTrimmed { session, from, floor })
+            }
         }
     }
 
     pub(super) fn lagged(&self, session: SessionId, next: Seq) -> Completion {
         match self.machine {
             Machine::Admin(_) => Completion::Admin(room::Input::Lagged { session, next }),
-            Machine::Member(_) => Completion::Member(follower::Input::Lagged { session, next }),
+            Machine::Member(_) | Machine::Guest(_) => Completion::Member(follower::Input::Lagged { session, next }),
         }
     }
 }
@@ -625,7 +674,7 @@ pub(super) fn new_message_id() -> MessageId {
     .expect("a UUID is a valid id")
 }
 
-fn new_client_msg_id() -> ClientMsgId {
+pub(super) fn new_client_msg_id() -> ClientMsgId {
     ClientMsgId::parse(
         uuid::Uuid::now_v7()
             .hyphenated()

@@ -262,17 +262,21 @@ impl Guest {
             left,
         } = joiner;
         let Reply::Joined { info, messages, .. } = reply else {
+            let unknown = reply == Reply::Unknown;
             let reject = match reply {
                 Reply::Refused(reject) => reject,
                 _ => Reject::AdminUnavailable,
             };
-            let unknown_room = reject == Reject::RoomNotFound;
+            let no_room = reject == Reject::RoomNotFound;
             effects.push(Effect::Answer {
                 to: origin,
                 answer: Answer::JoinRefused(reject),
             });
-            if unknown_room {
+            if no_room {
                 self.on_gone(now, effects);
+            } else if unknown {
+                // It may have been let in without anybody here.
+                self.say_goodbye(&user, effects);
             }
             return;
         };

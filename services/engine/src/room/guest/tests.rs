@@ -232,7 +232,6 @@ fn a_refused_or_broken_join_leaves_nothing_behind() {
     for (reply, reject) in [
         (Reply::Refused(Reject::RoomNotFound), Reject::RoomNotFound),
         (Reply::Undone, Reject::AdminUnavailable),
-        (Reply::Unknown, Reject::AdminUnavailable),
     ] {
         let mut room = GuestRoom::new();
         room.on(0, enter(1, 5, "otto"));
@@ -241,6 +240,17 @@ fn a_refused_or_broken_join_leaves_nothing_behind() {
             [answer(from("b", 1, 5), Answer::JoinRefused(reject)), Effect::Idle]
         );
     }
+    // Nobody knows whether it was let in: it is not to stay there as a ghost.
+    let mut room = GuestRoom::new();
+    room.on(0, enter(1, 5, "otto"));
+    assert_eq!(
+        room.on(1, answered(1, Reply::Unknown)),
+        [
+            answer(from("b", 1, 5), Answer::JoinRefused(Reject::AdminUnavailable)),
+            ask_goodbye("otto"),
+            Effect::Idle
+        ]
+    );
 }
 
 #[test]

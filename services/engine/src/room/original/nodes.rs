@@ -21,7 +21,9 @@ const fn seat_number(shift: u64, number: u64) -> SessionId {
     SessionId(MARK | (shift << NUMBER_BITS) | (number & ((1 << NUMBER_BITS) - 1)))
 }
 
-const fn shift_of(session: SessionId) -> u64 {
+/// What is subtracted from every number that the node of such a seat sees.
+#[must_use]
+pub const fn shift_of(session: SessionId) -> u64 {
     (session.0 & !MARK) >> NUMBER_BITS
 }
 
@@ -38,7 +40,6 @@ const MAX_FORWARDS: usize = 256;
 /// A message that an original node forwarded.
 #[derive(Debug)]
 pub(super) struct Forward {
-    pub(super) request: u64,
     pub(super) user: UserName,
     pub(super) content: Arc<str>,
     pub(super) id: ClientMsgId,
@@ -201,13 +202,12 @@ impl Originals {
         let Some(known) = self.nodes.get_mut(node) else {
             return id;
         };
-        let same = |earlier: &&mut Forward| {
+        let same = |earlier: &&Forward| {
             !earlier.told
                 && (&earlier.user, &earlier.content) == (&forward.user, &forward.content)
                 && forward.at.since(earlier.at) <= SAME_WITHIN
         };
-        if let Some(earlier) = known.forwards.iter_mut().find(same) {
-            earlier.request = forward.request;
+        if let Some(earlier) = known.forwards.iter().find(same) {
             return earlier.id.clone();
         }
         if known.forwards.len() == MAX_FORWARDS {
@@ -218,10 +218,13 @@ impl Originals {
     }
 
     /// The answer to a forwarded message was given.
-    pub(super) fn told(&mut self, node: &NodeId, request: u64) {
-        if let Some(known) = self.nodes.get_mut(node)
-            && let Some(forward) = known.forwards.iter_mut().find(|f| f.request == request)
-        {
+    pub(super) fn told(&mut self, node: &NodeId, user: &UserName, content: &str) {
+        let forwards = self
+            .nodes
+            .get_mut(node)
+            .into_iter()
+            .flat_map(|known| &mut known.forwards);
+        for forward in forwards.filter(|f| f.user == *user && *f.content == *content) {
             forward.told = true;
         }
     }

@@ -404,7 +404,8 @@ fn the_same_words_are_the_same_message_until_the_answer_was_given() {
         50,
         original(original::Input::Told {
             node: node("p"),
-            request: 10,
+            user: user("otto"),
+            content: "ahoy".into(),
         }),
     );
     let (second, id) = token(on(&mut room, 60, says("p", "otto", "ahoy", 11, "id-4")));

@@ -119,6 +119,19 @@ settings! {
     CLASSIC_UNREACHABLE_MS: Peers, Kind::Number(0, DAY_MS, "ms"), Text("60000"),
         "When classic clients are told that the node of their room is gone.";
 
+    ORIGINAL_QUEUE_BYTES: Peers, Kind::Number(MAX_MESSAGE_FRAME as u64, GIB, "bytes"), Text("1048576"),
+        "Most messages that wait for one peer of the original system; more are read from the log later.";
+    ORIGINAL_CALL_TIMEOUT_MS: Peers, Kind::Number(1, DAY_MS, "ms"), Text("4000"),
+        "Longest wait for the answer of such a peer.";
+    ORIGINAL_WAIT_MS: Peers, Kind::Number(1, DAY_MS, "ms"), Text("5000"),
+        "Longest wait of a request of a client until such a peer is called for it.";
+    ORIGINAL_COMMIT_MS: Peers, Kind::Number(1, DAY_MS, "ms"), Text("2500"),
+        "How long such a peer waits for this node to do what it asks.";
+    ORIGINAL_HEARTBEAT_MS: Peers, Kind::Number(1, DAY_MS, "ms"), Text("30000"),
+        "How often such a peer is asked whether it lives.";
+    ORIGINAL_FAILED_MS: Peers, Kind::Number(1, DAY_MS, "ms"), Text("30000"),
+        "Silence after its first miss with which such a peer has failed.";
+
     DRAIN_ACCEPT_MS: Stopping, Kind::Number(0, DAY_MS, "ms"), Text("0"),
         "How long a stopping node still accepts clients.";
     DRAIN_WINDOW_MS: Stopping, Kind::Number(0, DAY_MS, "ms"), Text("5000"), "Over how long it then closes them.";

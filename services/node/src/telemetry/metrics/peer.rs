@@ -10,6 +10,8 @@ pub(super) struct Families {
     health: IntGaugeVec,
     heartbeats: IntCounterVec,
     link_queue_bytes: IntGaugeVec,
+    original_queue_bytes: IntGaugeVec,
+    original_given_up: IntCounterVec,
     calls: IntCounterVec,
 }
 
@@ -27,6 +29,16 @@ impl Families {
                 &["peer", "result"],
             ),
             link_queue_bytes: declare.gauges("chat_link_queue_bytes", "Bytes that wait for a peer.", &["peer"]),
+            original_queue_bytes: declare.gauges(
+                "chat_original_queue_bytes",
+                "Bytes that wait for a peer of the original system.",
+                &["peer"],
+            ),
+            original_given_up: declare.counters(
+                "chat_original_given_up_total",
+                "Messages and events that a peer of the original system was not told.",
+                &["peer"],
+            ),
             calls: declare.counters(
                 "chat_peer_calls_total",
                 "Calls to a peer, by method and result.",
@@ -42,6 +54,8 @@ impl Families {
             heartbeats_ok: self.heartbeats.with_label_values(&[peer, "ok"]),
             heartbeats_failed: self.heartbeats.with_label_values(&[peer, "failed"]),
             link_queue_bytes: self.link_queue_bytes.with_label_values(&[peer]),
+            original_queue_bytes: self.original_queue_bytes.with_label_values(&[peer]),
+            original_given_up: self.original_given_up.with_label_values(&[peer]),
             calls: self.calls.clone(),
             id: id.clone(),
         }
@@ -60,6 +74,10 @@ pub struct PeerMetrics {
     pub heartbeats_failed: IntCounter,
     /// Bytes that wait for the peer.
     pub link_queue_bytes: IntGauge,
+    /// Bytes that wait for the peer as a node of the original.
+    pub original_queue_bytes: IntGauge,
+    /// What it was not told as such.
+    pub original_given_up: IntCounter,
     calls: IntCounterVec,
 }
 
