@@ -4,6 +4,7 @@ pub mod chaos;
 pub mod extended;
 pub mod port;
 pub mod proxy;
+pub mod scripted_peer;
 
 use chat_client::{ConnectOptions, RawConnection, RawFrame, request};
 use chat_node::config::{Config, StoreKind};

@@ -17,6 +17,8 @@ mod extended;
 mod lives;
 #[path = "suite/odd_peers.rs"]
 mod odd_peers;
+#[path = "suite/original_calls.rs"]
+mod original_calls;
 #[path = "suite/peer_port.rs"]
 mod peer_port;
 #[path = "suite/protocol_page.rs"]

@@ -3,6 +3,7 @@
 //! Clients come through our own accept loop: it bounds connections, gives each a time for its head and its handshake,
 //! and hands the byte stream to warp's filters, which know only about requests.
 
+mod line;
 pub mod ops;
 pub mod peer_rpc;
 pub mod websocket;

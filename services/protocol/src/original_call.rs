@@ -46,7 +46,7 @@ pub mod method {
 }
 
 /// Who asks about which room: the parameters of `join_room` and `leave_room`, and the first ones of others.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Asked {
     /// Which room.
     pub room_id: String,
@@ -57,7 +57,7 @@ pub struct Asked {
 }
 
 /// The parameters of `forward_message`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Forwarded {
     /// Who asks.
     pub asked: Asked,

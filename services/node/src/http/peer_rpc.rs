@@ -4,8 +4,9 @@
 //! taken for a dead one. Everything else is handed to the main runtime.
 
 use super::ACCEPT_PAUSE;
+use super::line::{Line, Watch};
 use crate::config::Limits;
-use crate::peers::inbound::Methods;
+use crate::peers::inbound::{Methods, Written};
 use bytes::Bytes;
 use chat_protocol::limits::MAX_REQUEST_BODY;
 use chat_protocol::peer_call::method;
@@ -15,7 +16,7 @@ use http::{HeaderMap, Response, header};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -58,19 +59,51 @@ pub async fn serve_peers(listener: TcpListener, port: PeerPort) {
 async fn serve(stream: TcpStream, port: PeerPort) {
     drop(stream.set_nodelay(true));
     let header_timeout = port.limits.header_timeout;
-    let service = warp::service(filter(port));
+    let Ok((line, watch)) = Line::new(stream) else { return };
+    let methods = Arc::clone(&port.methods);
+    let last = Arc::new(LastAnswer {
+        watch,
+        written: Mutex::default(),
+    });
+    let service = warp::service(filter(port, Arc::clone(&last)));
     // An error here is the caller's: it went away, was silent for too long, or did not speak HTTP.
-    drop(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(header_timeout)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
-            .await,
-    );
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .serve_connection(TokioIo::new(line), TowerToHyperService::new(service))
+        .await;
+    last.ended(&methods, served.is_ok() && !last.watch.is_broken()).await;
+}
+
+/// The last answer on a connection, if it matters whether it arrived.
+struct LastAnswer {
+    watch: Arc<Watch>,
+    written: Mutex<Option<Written>>,
+}
+
+impl LastAnswer {
+    /// The answer is about to be written. Whoever has hung up by now does not get it.
+    fn put(&self, methods: &Methods, call: &peer_xml::Call) {
+        if !self.watch.has_hung_up() {
+            *self.lock() = methods.written(call);
+        }
+    }
+
+    async fn ended(&self, methods: &Methods, arrived: bool) {
+        let written = self.lock().take();
+        if let Some(written) = written {
+            methods.ended(written, arrived).await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Written>> {
+        // Nothing can panic while it is changed.
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The filter tree of the peer port.
-fn filter(port: PeerPort) -> BoxedFilter<(impl Reply,)> {
+fn filter(port: PeerPort, last: Arc<LastAnswer>) -> BoxedFilter<(impl Reply,)> {
     let path = warp::path::end().or(warp::path("RPC2").and(warp::path::end())).unify();
     let body_timeout = port.limits.header_timeout;
     path.and(warp::post())
@@ -83,7 +116,7 @@ fn filter(port: PeerPort) -> BoxedFilter<(impl Reply,)> {
                 _ => Err(warp::reject::custom(Unfinished)),
             }
         })
-        .then(move |body: Bytes| answer(port.clone(), body))
+        .then(move |body: Bytes| answer(port.clone(), Arc::clone(&last), body))
         .recover(|rejection: Rejection| async move {
             if rejection.find::<Unfinished>().is_some() {
                 let mut response = Response::new(String::new());
@@ -115,7 +148,9 @@ async fn collect<B: bytes::Buf>(body: impl futures_util::Stream<Item = Result<B,
     Some(all.freeze())
 }
 
-async fn answer(port: PeerPort, body: Bytes) -> Response<String> {
+async fn answer(port: PeerPort, last: Arc<LastAnswer>, body: Bytes) -> Response<String> {
+    // Whoever goes on has the answer before.
+    last.ended(&port.methods, true).await;
     let Ok(call) = peer_xml::read_call(&body, XmlLimits::REQUEST) else {
         return fault(PeerFault::InvalidRequest);
     };
@@ -123,8 +158,14 @@ async fn answer(port: PeerPort, body: Bytes) -> Response<String> {
         return execute(&port.methods, &call).await.unwrap_or_else(fault);
     }
     let methods = Arc::clone(&port.methods);
+    let watch = Arc::clone(&last.watch);
     let executed = port.main.spawn(async move {
-        let executed = execute(&methods, &call).await;
+        // What happens once is not begun for a caller that is gone: it may have called again by now.
+        let executed = if Methods::is_unrepeatable(&call) && watch.has_hung_up() {
+            Err(PeerFault::NotInTime)
+        } else {
+            execute(&methods, &call).await
+        };
         (executed, methods, call)
     });
     // A panic in a handler is one failed call.
@@ -134,7 +175,7 @@ async fn answer(port: PeerPort, body: Bytes) -> Response<String> {
     match executed {
         // Had the caller hung up, this would not be reached.
         Ok(answer) => {
-            methods.answered(&call.method, &call.params).await;
+            last.put(&methods, &call);
             answer
         }
         Err(why) => fault(why),

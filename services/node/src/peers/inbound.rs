@@ -2,15 +2,17 @@
 //!
 //! Answers come from queues and from the store; no handler calls another node.
 
+use super::original::replies::Replies;
 use super::{Peers, lock};
 use crate::bugs;
 use crate::rooms::{RoomsHandle, ShardInput};
 use chat_protocol::ids::{Incarnation, NodeId};
 use chat_protocol::limits::MAX_RESPONSE_BODY;
 use chat_protocol::message_frame::MessageFrame;
-use chat_protocol::original_call;
+use chat_protocol::original_call::{self, Forwarded};
 use chat_protocol::peer_call::{self, Capabilities, Exchange, Heartbeat, Range, method};
 use chat_protocol::peer_fault::PeerFault;
+use chat_protocol::peer_xml::Call;
 use dxr::{Fault, Value};
 use dxr_server::{Handler, HandlerResult, async_trait};
 use http::HeaderMap;
@@ -42,6 +44,9 @@ pub struct Inbound {
     /// One per sender; held while its items are handed over, so that two calls of one sender never mix.
     received: BTreeMap<NodeId, tokio::sync::Mutex<Received>>,
     list: Mutex<Option<List>>,
+    pub(super) replies: Replies,
+    /// Held while a forwarded message is on its way to its room: of two with the same words the first one is the first.
+    pub(super) forwarding: tokio::sync::Mutex<()>,
 }
 
 /// A list of rooms that is given out for a while.
@@ -91,13 +96,36 @@ impl Methods {
         self.handlers.get(name).map(Box::as_ref)
     }
 
-    /// The answer to a call is about to be written, and its connection is still there.
-    pub async fn answered(&self, name: &str, params: &[Value]) {
-        if name == original_call::method::FORWARD_MESSAGE {
-            self.inbound.forward_answered(params).await;
+    /// True if a call does again what it did when it is repeated.
+    #[must_use]
+    pub fn is_unrepeatable(call: &Call) -> bool {
+        call.method == original_call::method::FORWARD_MESSAGE
+    }
+
+    /// The answer to a call is being written on a connection that is still there. Something, if it matters whether it
+    /// arrives; to be handed to [`Self::ended`] when that is known.
+    #[must_use]
+    pub fn written(&self, call: &Call) -> Option<Written> {
+        if !Self::is_unrepeatable(call) {
+            return None;
         }
+        let forwarded = Forwarded::from_params(&call.params).ok()?;
+        self.inbound.replies.written(&forwarded);
+        Some(Written(forwarded))
+    }
+
+    /// An answer arrived, or its connection broke and nobody knows.
+    pub async fn ended(&self, written: Written, arrived: bool) {
+        if arrived {
+            self.inbound.forward_arrived(&written.0).await;
+        }
+        self.inbound.replies.ended(&written.0);
     }
 }
+
+/// An answer that was written and may not have arrived.
+#[derive(Debug)]
+pub struct Written(Forwarded);
 
 fn all_methods() -> impl Iterator<Item = &'static str> {
     method::ALL.into_iter().chain(original_call::method::ALL)
@@ -118,6 +146,8 @@ impl Inbound {
             rooms,
             received,
             list: Mutex::default(),
+            replies: Replies::default(),
+            forwarding: tokio::sync::Mutex::default(),
         });
         let method = |name: &'static str| {
             let handler: Box<dyn Handler> = Box::new(Method {

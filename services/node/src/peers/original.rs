@@ -8,6 +8,7 @@
 pub(super) mod hosted;
 mod inbound;
 pub(crate) mod queue;
+pub(super) mod replies;
 
 use super::backoff::Backoff;
 use super::call::{CallError, Caller};

@@ -20,6 +20,7 @@ use chat_protocol::server_frame::LeaveReason;
 use chat_protocol::text;
 use dxr::Value;
 use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// How long a join waits for an earlier departure of the same user that is on its way to the same node.
 const DEPARTURE_PATIENCE: Duration = Duration::from_secs(1);
@@ -73,9 +74,12 @@ impl Inbound {
 
     /// Asks the room, and waits as long as the caller may.
     async fn ask(&self, room: &RoomId, call: Call) -> Result<Answer, PeerFault> {
-        let limit = self.rooms.limits().original_commit;
         let answer = self.rooms.call(room, call).await;
-        match tokio::time::timeout(limit, answer).await {
+        self.within_limit(answer).await
+    }
+
+    async fn within_limit(&self, answer: oneshot::Receiver<Answer>) -> Result<Answer, PeerFault> {
+        match tokio::time::timeout(self.rooms.limits().original_commit, answer).await {
             Ok(Ok(answer)) => Ok(answer),
             // The room is gone with its shard: this node is stopping.
             Ok(Err(_)) => Err(PeerFault::Internal),
@@ -194,12 +198,17 @@ impl Inbound {
     }
 
     async fn forward_message(&self, params: &[Value]) -> Result<Value, PeerFault> {
-        let Forwarded { asked, content } = Forwarded::from_params(params)?;
+        let forwarded = Forwarded::from_params(params)?;
         let refused = |reject| Ok(ForwardAnswer::Refused(reject).to_value(0));
+        if !self.replies.settled(&forwarded).await {
+            self.forward_arrived(&forwarded).await;
+        }
+        let Forwarded { asked, content } = forwarded;
         let content = match content_of(&content) {
             Ok(content) => content,
             Err(reject) => return refused(reject),
         };
+        let forwarding = self.forwarding.lock().await;
         let Known { room, user, node } = match self.known(&asked).await {
             Ok(known) => known,
             // Whoever is behind no peer or has no name is in no room.
@@ -211,7 +220,9 @@ impl Inbound {
             user,
             content: content.into(),
         };
-        match self.ask(&room, call).await? {
+        let answer = self.rooms.call(&room, call).await;
+        drop(forwarding);
+        match self.within_limit(answer).await? {
             Answer::Sent {
                 message_id,
                 seq,
@@ -231,12 +242,9 @@ impl Inbound {
         }
     }
 
-    /// The answer to a forwarded message is about to be written on a connection that is still there.
-    pub(in crate::peers) async fn forward_answered(&self, params: &[Value]) {
-        let Ok(Forwarded { asked, content }) = Forwarded::from_params(params) else {
-            return;
-        };
-        if let (Ok(Known { room, user, node }), Ok(content)) = (self.names(&asked), content_of(&content)) {
+    /// The answer to a forwarded message arrived: the same words are another message from here on.
+    pub(in crate::peers) async fn forward_arrived(&self, Forwarded { asked, content }: &Forwarded) {
+        if let (Ok(Known { room, user, node }), Ok(content)) = (self.names(asked), content_of(content)) {
             let told = original::Input::Told {
                 node,
                 user,
