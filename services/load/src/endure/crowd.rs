@@ -97,7 +97,7 @@ impl Crowd {
     pub fn pause(&self) {
         self.notes.set_paused(true);
         for room in &self.notes.rooms {
-            lock(&room.pause).beat(Instant::now());
+            lock(&room.pause).end(Instant::now());
         }
     }
 
@@ -171,10 +171,12 @@ impl Crowd {
         }
     }
 
-    /// The longest time without an acknowledgement, by room.
+    /// The longest time without an acknowledgement, by room; one that still lasts counts.
     #[must_use]
     pub fn pauses(&self) -> Vec<Duration> {
-        self.notes.rooms.iter().map(|room| lock(&room.pause).longest).collect()
+        let now = Instant::now();
+        let longest = |room: &RoomNotes| lock(&room.pause).longest(now);
+        self.notes.rooms.iter().map(longest).collect()
     }
 
     /// Compares what was acknowledged and shown so far with what the room holds, while the load goes on. What everybody

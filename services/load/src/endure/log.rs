@@ -102,8 +102,12 @@ async fn ask(raw: &mut RawConnection, kind: &str, data: Value) -> Result<Value, 
             RawFrame::Text(text) if request::type_of(&text) != "new_message" => {
                 let frame: Value = serde_json::from_str(&text).map_err(|why| why.to_string())?;
                 if frame["re"] == kind {
+                    let answer = &frame["data"];
                     return match frame["type"].as_str() {
-                        Some("join_room_error" | "error") => Err(frame.to_string()),
+                        Some("join_room_error" | "error") => {
+                            let words = answer.get("error").or(answer.get("message")).unwrap_or(&Value::Null);
+                            Err(format!("{kind} is refused: {} {words}", answer["error_code"]))
+                        }
                         _ => Ok(frame),
                     };
                 }

@@ -91,20 +91,36 @@ impl Sends {
 #[derive(Debug, Default)]
 pub(super) struct Pause {
     last: Option<Instant>,
-    pub(super) longest: Duration,
+    longest: Duration,
+    ended: bool,
 }
 
 impl Pause {
     /// From here on it is measured anew.
     pub(super) fn begin(&mut self, now: Instant) {
-        (self.last, self.longest) = (Some(now), Duration::ZERO);
+        *self = Self {
+            last: Some(now),
+            ..Self::default()
+        };
     }
 
-    /// An acknowledgement came, or none will come because nobody sends.
+    /// An acknowledgement came.
     pub(super) fn beat(&mut self, now: Instant) {
         if let Some(last) = self.last.replace(now) {
             self.longest = self.longest.max(now - last);
         }
+    }
+
+    /// Nobody begins to send any more: what is under way may end it, but it does not last on without that.
+    pub(super) fn end(&mut self, now: Instant) {
+        self.longest = self.longest(now);
+        self.ended = true;
+    }
+
+    /// How long it is now, one that still lasts included.
+    pub(super) fn longest(&self, now: Instant) -> Duration {
+        let current = self.last.filter(|_| !self.ended).map(|last| now - last);
+        self.longest.max(current.unwrap_or_default())
     }
 }
 
@@ -316,15 +332,19 @@ mod tests {
     fn a_pause_is_the_longest_time_between_two_acknowledgements_or_until_the_end() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
+        let longest = |pause: &Pause, millis| pause.longest(at(millis)).as_millis();
         let mut pause = Pause::default();
-        pause.beat(at(0));
-        assert_eq!(pause.longest, Duration::ZERO, "not begun");
+        assert_eq!(longest(&pause, 50), 0, "not begun");
         pause.begin(at(100));
         for millis in [130, 200, 220] {
             pause.beat(at(millis));
         }
-        assert_eq!(pause.longest, Duration::from_millis(70));
-        pause.begin(at(500));
-        assert_eq!(pause.longest, Duration::ZERO, "measured anew");
+        assert_eq!((longest(&pause, 230), longest(&pause, 320)), (70, 100), "it lasts");
+        pause.end(at(310));
+        assert_eq!(longest(&pause, 900), 90, "nobody sends");
+        pause.beat(at(410));
+        assert_eq!(longest(&pause, 900), 190, "somebody had to wait until then");
+        pause.begin(at(1_000));
+        assert_eq!(longest(&pause, 1_000), 0, "measured anew");
     }
 }
