@@ -5,6 +5,7 @@ pub mod extended;
 pub mod port;
 pub mod proxy;
 pub mod scripted_peer;
+pub mod terminal;
 
 use chat_client::{ConnectOptions, RawConnection, RawFrame, request};
 use chat_node::config::{Config, StoreKind};

@@ -27,6 +27,8 @@ mod protocol_page;
 mod scale;
 #[path = "suite/sessions.rs"]
 mod sessions;
+#[path = "suite/terminal_misreads.rs"]
+mod terminal_misreads;
 #[path = "suite/trimming.rs"]
 mod trimming;
 #[path = "suite/weaknesses.rs"]
