@@ -135,9 +135,16 @@ pub enum Input {
     },
     /// A trim came back, or failed.
     Trimmed(Result<TrimOutcome, String>),
-    /// A node failed, or came back as another life: its seats wait to be announced again.
+    /// A node failed: its seats wait for it to answer again, or to announce them.
     NodeLost(NodeId),
-    /// A node that was lost answers again, in the same life: its seats stand.
+    /// A node lives another life. Seats of the one before are kept for their time of grace only: their users may come back.
+    NodeRestarted {
+        /// Which node.
+        node: NodeId,
+        /// The first number that a connection of this life can have.
+        first: SessionId,
+    },
+    /// A node that was lost answers again: its seats stand, except those of an earlier life.
     NodeBack(NodeId),
     /// A node may have missed something: it is told where the room stands.
     NodeReset(NodeId),
@@ -279,7 +286,7 @@ impl Room {
         [
             stage,
             self.sequencer.next_deadline(self.limits.unknown_after),
-            self.roster.longest_orphaned().map(|at| at.plus(self.limits.seat_grace)),
+            self.roster.longest_in_doubt().map(|at| at.plus(self.limits.seat_grace)),
             self.roster.longest_detached().map(|at| at.plus(self.limits.seat_grace)),
             idle.map(|at| at.plus(self.limits.inactivity)),
             self.originals.next_deadline(),

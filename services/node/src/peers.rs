@@ -230,11 +230,6 @@ impl Peers {
 
     /// Tells the rooms what changed, links first: what is queued for a former life means nothing to the new one.
     async fn apply(&self, changes: Vec<Change>, rooms: &RoomsHandle) {
-        let restarted = |node: &NodeId| {
-            changes
-                .iter()
-                .any(|c| matches!(c, Change::Restarted(other, _) if other == node))
-        };
         for change in &changes {
             match change {
                 Change::Restarted(node, life) => {
@@ -242,7 +237,7 @@ impl Peers {
                     if let Some(link) = self.0.links.get(node) {
                         link.reset();
                     }
-                    rooms.tell_all(|| ShardInput::PeerRestarted(node.clone())).await;
+                    rooms.tell_all(|| ShardInput::PeerRestarted(node.clone(), *life)).await;
                 }
                 Change::Health(node, health) => {
                     tracing::info!(peer = %node, ?health, "peer health");
@@ -252,12 +247,11 @@ impl Peers {
                     if let (Health::Failed, Some(outbound)) = (health, self.original(node)) {
                         outbound.fail();
                     }
-                    let (health, same_life) = (*health, !restarted(node));
+                    let health = *health;
                     rooms
                         .tell_all(|| ShardInput::PeerHealth {
                             node: node.clone(),
                             health,
-                            same_life,
                         })
                         .await;
                 }

@@ -23,7 +23,7 @@ use chat_engine::room::sequencer::SequencerLimits;
 use chat_engine::room::{guest, original};
 use chat_engine::time::{Millis, Now};
 use chat_protocol::client_frame::{HistoryFrom, RequestId};
-use chat_protocol::ids::{ClientMsgId, NodeId, RoomId, Seq, SessionId, UserName};
+use chat_protocol::ids::{ClientMsgId, Incarnation, NodeId, RoomId, Seq, SessionId, UserName};
 use chat_protocol::peer_item::PeerItem;
 use chat_protocol::server_frame::LeaveReason;
 use chat_protocol::timestamp::Timestamp;
@@ -159,7 +159,7 @@ pub enum ShardInput {
         tails: Vec<(RoomId, Seq)>,
     },
     /// A node lives another life: its connections are gone, and what was asked of it is uncertain.
-    PeerRestarted(NodeId),
+    PeerRestarted(NodeId, Incarnation),
     /// A link with a node lost something.
     PeerReset(NodeId),
     /// Another program is at the address of a node, one of the original where ours was or the other way round.
@@ -193,8 +193,6 @@ pub enum ShardInput {
         node: NodeId,
         /// How it is now.
         health: Health,
-        /// False if it is healthy because it lives another life.
-        same_life: bool,
     },
 }
 

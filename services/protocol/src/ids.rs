@@ -170,8 +170,21 @@ number_id! {
     Incarnation
 }
 number_id! {
-    /// Which connection of a client, unique within one life of one node.
+    /// Which connection of a client, unique over all lives of one node: the numbers of a life begin at
+    /// [`SessionId::first_of`] it.
     SessionId
+}
+
+impl SessionId {
+    /// Bits for the connections of one millisecond of a life, which is far more than there can be. The milliseconds since
+    /// 1970 take 41 bits, and a number stays below 63.
+    const PER_MILLISECOND: u32 = 20;
+
+    /// The first number of a connection in a life of a node. No connection of an earlier life has it or a later one.
+    #[must_use]
+    pub const fn first_of(life: Incarnation) -> Self {
+        Self(life.0 << Self::PER_MILLISECOND)
+    }
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ impl Room {
                 self.lose_original(now, &node, effects);
                 self.roster.orphan(&node, now.mono);
             }
+            Input::NodeRestarted { node, first } => self.roster.bereave(&node, first, now.mono),
             Input::NodeBack(node) => self.roster.adopt(&node),
             Input::NodeReset(node) => self.tell_head(now, node, effects),
             Input::Seats { node, seats } => self.on_seats(now, node, seats, effects),
@@ -59,7 +60,6 @@ impl Room {
             });
             return;
         }
-        self.roster.adopt(&seat.node);
         let resumed = self.take_seat(now, &seat, &user, terms.key(), effects);
         let here = origin.node == self.me;
         let (offer, mut joined) = (self.offer(), self.joined());
@@ -302,11 +302,8 @@ impl Room {
         let Some(since) = now.mono.0.checked_sub(self.limits.seat_grace) else {
             return;
         };
-        for node in self.roster.orphans(Millis(since)) {
-            let seats: Vec<Seat> = self.roster.seats_behind(&node).cloned().collect();
-            for seat in seats {
-                self.vacate(now, &seat, LeaveReason::NodeUnreachable, effects);
-            }
+        for seat in self.roster.lost(Millis(since)) {
+            self.vacate(now, &seat, LeaveReason::NodeUnreachable, effects);
         }
         for seat in self.roster.abandoned(Millis(since)) {
             self.vacate(now, &seat, LeaveReason::Disconnected, effects);

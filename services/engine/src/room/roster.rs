@@ -29,6 +29,16 @@ struct Taken {
     key: Option<SeatKey>,
     /// Since when nobody sits on it. It waits for its session to come back.
     detached: Option<Millis>,
+    /// Set while somebody may or may not sit on it.
+    doubt: Option<Doubt>,
+}
+
+/// Why it is not known whether a connection is still there.
+#[derive(Debug, Clone, Copy)]
+struct Doubt {
+    since: Millis,
+    /// Its node lives another life, in which this connection never was.
+    other_life: bool,
 }
 
 /// What became of a join with a key.
@@ -53,8 +63,8 @@ pub struct Roster {
     detached: BTreeSet<(Millis, Seat)>,
     /// Occupied seats per node.
     nodes: BTreeMap<NodeId, usize>,
-    /// Nodes whose seats nobody has confirmed since this moment.
-    orphaned: BTreeMap<NodeId, Millis>,
+    /// Seats that are in doubt, oldest first.
+    doubtful: BTreeSet<(Millis, Seat)>,
     /// No member was last active before this moment. It lags behind, so that a message costs no look at every member.
     idle_floor: Millis,
 }
@@ -93,6 +103,7 @@ impl Roster {
             user: user.clone(),
             key,
             detached,
+            doubt: None,
         };
         self.seats.insert(seat.clone(), taken);
         let known = self.members.get_mut(&user);
@@ -117,6 +128,9 @@ impl Roster {
             Some(since) => drop(self.detached.remove(&(since, seat.clone()))),
             None => self.leave_node(&seat.node),
         }
+        if let Some(doubt) = taken.doubt {
+            self.doubtful.remove(&(doubt.since, seat.clone()));
+        }
         if let Some(key) = &taken.key
             && self.keys.get(key) == Some(seat)
         {
@@ -130,7 +144,6 @@ impl Roster {
             *count -= 1;
             if *count == 0 {
                 self.nodes.remove(node);
-                self.orphaned.remove(node);
             }
         }
     }
@@ -154,6 +167,9 @@ impl Roster {
         };
         if taken.detached.is_none() {
             taken.detached = Some(now);
+            if let Some(doubt) = taken.doubt.take() {
+                self.doubtful.remove(&(doubt.since, seat.clone()));
+            }
             self.detached.insert((now, seat.clone()));
             self.leave_node(&seat.node);
         }
@@ -288,32 +304,65 @@ impl Roster {
         }
     }
 
-    /// Starts the clock for the seats behind a node, unless it runs or the node has none.
+    /// The node is silent, or lost something: whoever sits behind it now is in doubt.
     pub fn orphan(&mut self, node: &NodeId, now: Millis) {
-        if self.nodes.contains_key(node) {
-            self.orphaned.entry(node.clone()).or_insert(now);
+        for seat in self.seats_of_node(node) {
+            self.doubt(seat, now, false);
         }
     }
 
-    /// The node is back: its seats stand.
-    pub fn adopt(&mut self, node: &NodeId) {
-        self.orphaned.remove(node);
+    /// The node lives another life, whose connections have numbers from `first` on: it cannot vouch for those before.
+    pub fn bereave(&mut self, node: &NodeId, first: SessionId, now: Millis) {
+        for seat in self.seats_of_node(node) {
+            if seat.session < first {
+                self.doubt(seat, now, true);
+            }
+        }
     }
 
-    /// Nodes that were orphaned at `since` or before.
+    /// The node is back: its seats stand, but not those of an earlier life.
+    pub fn adopt(&mut self, node: &NodeId) {
+        let doubtful = self.doubtful.iter().map(|(_, seat)| seat);
+        let back: Vec<Seat> = doubtful.filter(|seat| seat.node == *node).cloned().collect();
+        for seat in back {
+            if let Some(taken) = self.seats.get_mut(&seat)
+                && let Some(doubt) = taken.doubt.take_if(|doubt| !doubt.other_life)
+            {
+                self.doubtful.remove(&(doubt.since, seat));
+            }
+        }
+    }
+
+    fn seats_of_node(&self, node: &NodeId) -> Vec<Seat> {
+        if !self.nodes.contains_key(node) {
+            return Vec::new();
+        }
+        self.seats_behind(node).cloned().collect()
+    }
+
+    /// The doubt may grow; the clock that runs, runs on.
+    fn doubt(&mut self, seat: Seat, now: Millis, other_life: bool) {
+        let Some(taken) = self.seats.get_mut(&seat) else { return };
+        let fresh = Doubt { since: now, other_life };
+        let doubt = taken.doubt.get_or_insert(fresh);
+        doubt.other_life |= other_life;
+        self.doubtful.insert((doubt.since, seat));
+    }
+
+    /// Seats that have been in doubt since `since` or longer.
     #[must_use]
-    pub fn orphans(&self, since: Millis) -> Vec<NodeId> {
-        self.orphaned
+    pub fn lost(&self, since: Millis) -> Vec<Seat> {
+        self.doubtful
             .iter()
-            .filter(|(_, at)| **at <= since)
-            .map(|(node, _)| node.clone())
+            .take_while(|(at, _)| *at <= since)
+            .map(|(_, seat)| seat.clone())
             .collect()
     }
 
-    /// When the longest orphaned node became so.
+    /// Since when the seat that has been in doubt longest is.
     #[must_use]
-    pub fn longest_orphaned(&self) -> Option<Millis> {
-        self.orphaned.values().min().copied()
+    pub fn longest_in_doubt(&self) -> Option<Millis> {
+        self.doubtful.first().map(|(at, _)| *at)
     }
 
     /// What must hold between members, seats and nodes.
@@ -342,8 +391,13 @@ impl Roster {
                 "{user} may be idle for longer than is known"
             );
         }
-        for node in self.orphaned.keys() {
-            assert!(self.nodes.contains_key(node), "{node} is orphaned without a seat");
+        for (since, seat) in &self.doubtful {
+            let taken = self.seats.get(seat).filter(|taken| taken.detached.is_none());
+            let doubt = taken.and_then(|taken| taken.doubt);
+            assert!(
+                doubt.is_some_and(|doubt| doubt.since == *since),
+                "only a seat that is taken is in doubt"
+            );
         }
     }
 }

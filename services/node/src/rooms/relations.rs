@@ -6,7 +6,7 @@ use chat_engine::membership::Health;
 use chat_engine::room::roster::Seat;
 use chat_engine::room::{self, follower};
 use chat_engine::time::Now;
-use chat_protocol::ids::{NodeId, RoomId, Seq, SessionId};
+use chat_protocol::ids::{Incarnation, NodeId, RoomId, Seq, SessionId};
 use chat_protocol::peer_item::{PeerBody, PeerItem};
 
 /// For which of the two machines a body is.
@@ -67,22 +67,20 @@ impl Shard {
         }
     }
 
-    pub(super) fn on_peer_restarted(&mut self, now: Now, node: &NodeId) {
-        self.each(now, node, || follower::Input::AdminReset, room::Input::NodeLost);
+    pub(super) fn on_peer_restarted(&mut self, now: Now, node: &NodeId, life: Incarnation) {
+        let first = SessionId::first_of(life);
+        let restarted = |node| room::Input::NodeRestarted { node, first };
+        self.each(now, node, || follower::Input::AdminReset, restarted);
     }
 
     pub(super) fn on_peer_reset(&mut self, now: Now, node: &NodeId) {
         self.each(now, node, || follower::Input::AdminReset, room::Input::NodeReset);
     }
 
-    pub(super) fn on_peer_health(&mut self, now: Now, node: &NodeId, health: Health, same_life: bool) {
+    pub(super) fn on_peer_health(&mut self, now: Now, node: &NodeId, health: Health) {
         match health {
             Health::Failed => self.each(now, node, || follower::Input::AdminFailed, room::Input::NodeLost),
-            Health::Healthy if same_life => {
-                self.each(now, node, || follower::Input::AdminBack, room::Input::NodeBack);
-            }
-            // The seats of the former life stay lost.
-            Health::Healthy => self.each(now, node, || follower::Input::AdminBack, room::Input::NodeLost),
+            Health::Healthy => self.each(now, node, || follower::Input::AdminBack, room::Input::NodeBack),
             Health::Degraded => {}
         }
     }

@@ -312,13 +312,9 @@ impl Shard {
             ShardInput::Items { from, items } => self.on_items(now, &from, items),
             ShardInput::Followed { node, all, answer } => drop(answer.send(self.followed(&node, all))),
             ShardInput::Tails { from, tails } => self.on_tails(now, &from, tails),
-            ShardInput::PeerRestarted(node) => self.on_peer_restarted(now, &node),
+            ShardInput::PeerRestarted(node, life) => self.on_peer_restarted(now, &node, life),
             ShardInput::PeerReset(node) => self.on_peer_reset(now, &node),
-            ShardInput::PeerHealth {
-                node,
-                health,
-                same_life,
-            } => self.on_peer_health(now, &node, health, same_life),
+            ShardInput::PeerHealth { node, health } => self.on_peer_health(now, &node, health),
             ShardInput::Call { room, call, answer } => self.on_call(now, &room, call, answer),
             ShardInput::PeerReplaced(node) => self.on_peer_replaced(now, &node),
             input @ (ShardInput::Note { .. } | ShardInput::Show { .. }) => {

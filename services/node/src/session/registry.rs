@@ -7,10 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
-/// Bits for the connections of one millisecond of a life, which is far more than there can be. The milliseconds since
-/// 1970 take 41 bits, and a number stays below 63.
-const PER_MILLISECOND: u32 = 20;
-
 /// The connections of one node.
 #[derive(Debug)]
 pub struct Registry {
@@ -26,7 +22,7 @@ impl Registry {
     #[must_use]
     pub fn new(max: usize, life: Incarnation) -> Self {
         Self {
-            next: AtomicU64::new(life.0 << PER_MILLISECOND),
+            next: AtomicU64::new(SessionId::first_of(life).0),
             max,
             sessions: Mutex::default(),
             emptied: Notify::new(),

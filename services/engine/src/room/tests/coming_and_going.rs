@@ -3,6 +3,7 @@
 use crate::effect::{Answer, Effect};
 use crate::room::{Input, RoomLimits};
 use crate::testing::*;
+use chat_protocol::ids::SessionId;
 use chat_protocol::reject::Reject;
 use chat_protocol::server_frame::LeaveReason::{Disconnected, Inactivity, NodeUnreachable};
 
@@ -206,6 +207,64 @@ fn a_lost_node_that_answers_again_in_the_same_life_loses_nobody() {
     room.on(20_000, Input::NodeLost(node("b")));
     assert_eq!(room.on(25_000, Input::NodeBack(node("b"))), []);
     assert_eq!(room.timeout(60_000), []);
+}
+
+/// Node b lives another life, whose connections have numbers from 10 on.
+fn restarted() -> Input {
+    Input::NodeRestarted {
+        node: node("b"),
+        first: SessionId(10),
+    }
+}
+
+#[test]
+fn whoever_joins_behind_a_restarted_node_does_not_keep_the_seats_of_its_former_life() {
+    let mut room = AdminRoom::with_head(0)
+        .with_local(1, "ines")
+        .with_remote("b", 1, "otto")
+        .with_remote("b", 2, "vera");
+    assert_eq!(room.on(20_000, restarted()), []);
+    room.on(21_000, join(from("b", 11, 1), "otto"));
+    assert_eq!(room.on(22_000, Input::NodeBack(node("b"))), []);
+    assert_eq!(room.room.next_deadline(), Some(crate::time::Millis(30_000)));
+    assert_eq!(
+        room.timeout(30_000),
+        [announce(event("vera", 2, 30_000, Some(NodeUnreachable)), None, &["b"])],
+        "nobody hears that one of two seats of otto is gone"
+    );
+    assert_eq!(
+        room.on(31_000, Input::Closed(seat("b", 11))),
+        [announce(event("otto", 1, 31_000, Some(Disconnected)), None, &[])],
+        "and it was"
+    );
+}
+
+#[test]
+fn whoever_joined_behind_a_restarted_node_before_that_was_known_stays() {
+    let mut room = AdminRoom::with_head(0)
+        .with_local(1, "ines")
+        .with_remote("b", 1, "otto")
+        .with_remote("b", 11, "vera");
+    room.on(20_000, restarted());
+    assert_eq!(
+        room.timeout(30_000),
+        [announce(event("otto", 2, 30_000, Some(NodeUnreachable)), None, &["b"])]
+    );
+    assert_eq!(room.timeout(60_000), []);
+}
+
+#[test]
+fn a_silent_node_that_turns_out_to_be_another_life_gets_no_longer_grace() {
+    let mut room = AdminRoom::with_head(0)
+        .with_local(1, "ines")
+        .with_remote("b", 1, "otto");
+    room.on(20_000, Input::NodeLost(node("b")));
+    room.on(25_000, restarted());
+    room.on(25_000, Input::NodeBack(node("b")));
+    assert_eq!(
+        room.timeout(30_000),
+        [announce(event("otto", 1, 30_000, Some(NodeUnreachable)), None, &[])]
+    );
 }
 
 #[test]
