@@ -70,7 +70,9 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// Seats `user`. True if the name was no member before. A seat that waited for its session is occupied again.
+    /// Seats `user`. True if the others must hear of it: the name was no member before, or only by seats that were noted in
+    /// an earlier life of this node and that nobody can claim. Whether the others saw those go is not known. A seat that
+    /// waited for its session is occupied again.
     pub fn sit(&mut self, seat: Seat, user: UserName, key: Option<SeatKey>, now: Millis) -> bool {
         self.occupy(seat, user, key, None, now)
     }
@@ -91,6 +93,10 @@ impl Roster {
         if self.members.is_empty() {
             self.idle_floor = now;
         }
+        let is_new = self.members.get(&user).is_none_or(|member| {
+            let mut seats = member.seats.iter();
+            seats.all(|known| *known != seat && self.is_unclaimable(known))
+        });
         self.forget_place(&seat);
         match detached {
             None => *self.nodes.entry(seat.node.clone()).or_default() += 1,
@@ -106,9 +112,7 @@ impl Roster {
             doubt: None,
         };
         self.seats.insert(seat.clone(), taken);
-        let known = self.members.get_mut(&user);
-        let is_new = known.is_none();
-        match known {
+        match self.members.get_mut(&user) {
             Some(member) => {
                 member.active = now;
                 member.seats.insert(seat);
@@ -119,6 +123,11 @@ impl Roster {
             }
         }
         is_new
+    }
+
+    fn is_unclaimable(&self, seat: &Seat) -> bool {
+        let taken = self.seats.get(seat);
+        taken.is_some_and(|taken| taken.detached.is_some() && taken.key.is_none())
     }
 
     /// Takes a seat out of everything but the list of members.

@@ -210,6 +210,26 @@ fn after_a_restart_members_are_back_silently_and_who_does_not_come_leaves() {
 }
 
 #[test]
+fn who_comes_back_after_a_restart_on_a_classic_connection_is_announced() {
+    // That the old connection closed may have been told to the others, and then forgotten with the former life.
+    let mut room = restarted();
+    let vera = || Input::Seats {
+        node: node("b"),
+        seats: vec![announced(3, "vera")],
+    };
+    room.on(1_000, vera());
+    let joined_event = announce(event("ines", 3, 2_000, None), Some(900), &["b"]);
+    assert_eq!(room.on(2_000, join(from("a", 900, 1), "ines"))[0], joined_event);
+    assert_eq!(room.on(3_000, vera()).len(), 1, "vera never went");
+    assert_eq!(room.on(4_000, join(from("a", 900, 2), "ines")).len(), 3, "only once");
+    assert_eq!(
+        room.timeout(10_000),
+        [announce(event("otto", 2, 10_000, Some(Disconnected)), None, &["b"])],
+        "nobody hears that the old seat of ines is gone"
+    );
+}
+
+#[test]
 fn a_classic_seat_that_its_node_does_not_announce_again_is_gone_at_once() {
     let mut room = restarted();
     let seats = Input::Seats {
