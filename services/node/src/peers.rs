@@ -18,6 +18,7 @@ use crate::telemetry::metrics::PeerMetrics;
 use call::{CallError, Caller};
 use chat_engine::effect::Answer;
 use chat_engine::membership::{Change, Health, Membership, MembershipLimits};
+use chat_engine::time::Millis;
 use chat_protocol::ids::{Epoch, Generation, Incarnation, NodeId, RoomId, Seq};
 use chat_protocol::message_frame::MessageFrame;
 use chat_protocol::peer_call::{self, Range, method};
@@ -228,15 +229,29 @@ impl Peers {
         }
     }
 
-    /// Tells the rooms what changed, links first: what is queued for a former life means nothing to the new one.
+    /// A peer was heard, in this life if it said so; what that changed is to be applied.
+    ///
+    /// A link begins anew before anybody else learns of the other life: what is queued for the former one means nothing to
+    /// it, and what is said to the new one must not be lost with it.
+    fn heard(&self, now: Millis, node: &NodeId, life: Option<Incarnation>) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let mut membership = lock(&self.0.membership);
+        membership.heard(now, node, life, &mut changes);
+        let restarted = |change: &Change| matches!(change, Change::Restarted(..));
+        if changes.iter().any(restarted)
+            && let Some(link) = self.0.links.get(node)
+        {
+            link.reset();
+        }
+        changes
+    }
+
+    /// Tells the rooms what changed.
     async fn apply(&self, changes: Vec<Change>, rooms: &RoomsHandle) {
         for change in &changes {
             match change {
                 Change::Restarted(node, life) => {
                     tracing::info!(peer = %node, incarnation = %life, "peer is another life");
-                    if let Some(link) = self.0.links.get(node) {
-                        link.reset();
-                    }
                     rooms.tell_all(|| ShardInput::PeerRestarted(node.clone(), *life)).await;
                 }
                 Change::Health(node, health) => {

@@ -36,20 +36,20 @@ pub(super) async fn run(peers: Peers, link: Arc<Link>, rooms: RoomsHandle) {
         // The call may take an interval itself.
         planned = planned.max(Instant::now());
         let now = rooms.shared().clock.mono();
-        let mut changes = Vec::new();
-        match alive {
+        let changes = match alive {
             Some(alive) => {
                 link.metrics().heartbeats_ok.inc();
                 learn_dialect(&peers, &link, &rooms).await;
                 if let Some(outbound) = peers.original(link.node()) {
                     outbound.note_alias(&alive.node_id);
                 }
-                lock(&peers.0.membership).heard(now, link.node(), alive.incarnation, &mut changes);
+                peers.heard(now, link.node(), alive.incarnation)
             }
             None => {
                 link.metrics().heartbeats_failed.inc();
                 // Another program may answer at the address next time.
                 peers.set_dialect(link.node(), Dialect::Unknown);
+                let mut changes = Vec::new();
                 let mut membership = lock(&peers.0.membership);
                 if peers.is_original(link.node()) {
                     let failed_after = u64::try_from(limits.original_failed.as_millis()).unwrap_or(u64::MAX);
@@ -57,8 +57,10 @@ pub(super) async fn run(peers: Peers, link: Arc<Link>, rooms: RoomsHandle) {
                 } else {
                     membership.missed(now, link.node(), own_lag, &mut changes);
                 }
+                drop(membership);
+                changes
             }
-        }
+        };
         peers.apply(changes, &rooms).await;
         link.wake();
         if let Some(outbound) = peers.original(link.node()) {

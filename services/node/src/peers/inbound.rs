@@ -266,10 +266,9 @@ impl Inbound {
                 incarnation: exchange.sender_incarnation,
                 next: 0,
             };
-            let mut changes = Vec::new();
             let now = self.rooms.shared().clock.mono();
             let life = Some(exchange.sender_incarnation);
-            lock(&self.peers.0.membership).heard(now, &exchange.sender, life, &mut changes);
+            let changes = self.peers.heard(now, &exchange.sender, life);
             self.peers.apply(changes, &self.rooms).await;
         }
         if exchange.first_index > received.next {
