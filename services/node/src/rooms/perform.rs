@@ -65,6 +65,7 @@ impl Outside {
             Effect::Subscribe { session, shift, first } => {
                 if let Some(subscriber) = entry.subscribers.get_mut(&session) {
                     (subscriber.shift, subscriber.first, subscriber.live) = (shift, first, false);
+                    subscriber.page = 0;
                 }
             }
             Effect::Resync {
@@ -231,15 +232,24 @@ impl Outside {
         to: Seq,
         follow_ups: &mut VecDeque<Completion>,
     ) {
-        let Some(subscriber) = entry.subscribers.get(&session) else {
+        let Some(subscriber) = entry.subscribers.get_mut(&session) else {
             return;
         };
+        self.pages += 1;
+        let page = self.pages;
+        subscriber.page = page;
         if !subscriber.session.outbound.has_room(1) {
             // One write may make room; otherwise the page waits until the client has taken half of what waits.
             subscriber.session.outbound.flush();
             let (completions, room) = (self.completions.clone(), room.clone());
             subscriber.session.outbound.when_drained(Box::new(move || {
-                drop(completions.send((room, Completion::Drained { session, from, to })));
+                let drained = Completion::Drained {
+                    session,
+                    page,
+                    from,
+                    to,
+                };
+                drop(completions.send((room, drained)));
             }));
             subscriber.session.wake();
             return;
@@ -259,18 +269,18 @@ impl Outside {
                         Ok(messages) => Ok(Range::of(from, messages.iter().map(MessageFrame::encode).collect())),
                         Err(why) => Err(why.to_string()),
                     };
-                    page_of(session, from, range).await
+                    page_of(session, page, from, range).await
                 });
             }
             // What is not here is nowhere: the machine decides where the connection goes on.
             Machine::Guest(_) => {
                 let nothing = Err("not kept".to_owned());
-                self.complete(room, page_of(session, from, nothing));
+                self.complete(room, page_of(session, page, from, nothing));
             }
             Machine::Member(machine) => {
                 let (peers, node, of) = (self.peers.clone(), machine.admin().clone(), room.clone());
                 self.complete(room, async move {
-                    page_of(session, from, peers.read_range(&node, &of, from, limit).await).await
+                    page_of(session, page, from, peers.read_range(&node, &of, from, limit).await).await
                 });
             }
         }
@@ -342,6 +352,7 @@ impl Outside {
                     shift: 0,
                     first: Seq::ZERO,
                     live: false,
+                    page: 0,
                     lagged: false,
                 };
                 entry.subscribers.entry(session.id).or_insert(subscriber);
@@ -496,7 +507,7 @@ impl Outside {
 }
 
 /// A page that came from elsewhere; one that failed or is empty comes late, so that a broken source is not asked in a loop.
-async fn page_of(session: SessionId, from: Seq, range: Result<Range, String>) -> Completion {
+async fn page_of(session: SessionId, page: u64, from: Seq, range: Result<Range, String>) -> Completion {
     let range = match range {
         Ok(range) if range.frames.is_empty() => Err("no messages there".to_owned()),
         other => other,
@@ -504,5 +515,10 @@ async fn page_of(session: SessionId, from: Seq, range: Result<Range, String>) ->
     if range.is_err() {
         tokio::time::sleep(PAGE_PAUSE).await;
     }
-    Completion::Page { session, from, range }
+    Completion::Page {
+        session,
+        page,
+        from,
+        range,
+    }
 }

@@ -46,11 +46,17 @@ pub(super) enum Completion {
     /// Frames of a page for a connection.
     Page {
         session: SessionId,
+        page: u64,
         from: Seq,
         range: Result<Range, String>,
     },
     /// A connection that had no room for a page has room again.
-    Drained { session: SessionId, from: Seq, to: Seq },
+    Drained {
+        session: SessionId,
+        page: u64,
+        from: Seq,
+        to: Seq,
+    },
     /// Messages that a connection asked for.
     History {
         session: SessionId,
@@ -109,6 +115,8 @@ pub(super) struct Subscriber {
     /// Earlier messages are not for it.
     pub(super) first: Seq,
     pub(super) live: bool,
+    /// The page that it waits for; 0 for none. Any other is one of a cursor that it had before.
+    pub(super) page: u64,
     /// It was live once and could not take a delivery.
     pub(super) lagged: bool,
 }
@@ -145,6 +153,8 @@ pub(super) struct Outside {
     pub(super) store: Arc<dyn Store>,
     pub(super) peers: Peers,
     pub(super) completions: mpsc::UnboundedSender<(RoomId, Completion)>,
+    /// Numbers the pages that were asked for.
+    pub(super) pages: u64,
     pub(super) appends: Vec<Append>,
     pub(super) dirty: Vec<Arc<Session>>,
     pub(super) answered: Vec<Arc<Session>>,
@@ -178,6 +188,7 @@ impl Shard {
                 store,
                 peers,
                 completions,
+                pages: 0,
                 appends: Vec::new(),
                 dirty: Vec::new(),
                 answered: Vec::new(),
@@ -591,6 +602,12 @@ impl Entry {
     }
 
     fn take(&mut self, now: Now, input: Completion, effects: &mut Effects, outside: &mut Outside) {
+        if let Completion::Page { session, page, .. } | Completion::Drained { session, page, .. } = &input
+            && self.subscribers.get(session).is_none_or(|s| s.page != *page)
+        {
+            // It belongs to a connection that left, or that left and came back and gets everything anew.
+            return;
+        }
         match (&mut self.machine, input) {
             (Machine::Admin(machine), Completion::Admin(input)) => machine.handle(now, input, effects),
             (Machine::Member(machine), Completion::Member(input)) => machine.handle(now, input, effects),
@@ -602,12 +619,17 @@ impl Entry {
                 let room = self.room_id.clone();
                 outside.broadcast_page(&room, self, page);
             }
-            (_, Completion::Page { session, from, range }) => {
+            (
+                _,
+                Completion::Page {
+                    session, from, range, ..
+                },
+            ) => {
                 let input = outside.send_page(self, session, from, range);
                 self.take(now, input, effects, outside);
             }
             (_, Completion::History { session, request, page }) => outside.answer_history(self, session, request, page),
-            (_, Completion::Drained { session, from, to }) => {
+            (_, Completion::Drained { session, from, to, .. }) => {
                 effects.push(chat_engine::effect::Effect::SendPage { session, from, to });
             }
             // What belonged to a machine that is gone means nothing to its successor.
