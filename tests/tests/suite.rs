@@ -27,8 +27,12 @@ mod protocol_page;
 mod scale;
 #[path = "suite/sessions.rs"]
 mod sessions;
+#[path = "suite/terminal.rs"]
+mod terminal;
 #[path = "suite/terminal_misreads.rs"]
 mod terminal_misreads;
+#[path = "suite/terminal_trouble.rs"]
+mod terminal_trouble;
 #[path = "suite/trimming.rs"]
 mod trimming;
 #[path = "suite/weaknesses.rs"]
