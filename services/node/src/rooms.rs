@@ -109,6 +109,8 @@ pub enum Call {
         user: UserName,
         /// What.
         content: Arc<str>,
+        /// How often anybody had looked for rooms here.
+        looks: u64,
     },
 }
 

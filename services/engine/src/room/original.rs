@@ -8,7 +8,8 @@
 //!   log. So a node that was away for a while gets everything, and nothing of it waits in memory.
 //! * After each answer to a join the messages since the answer was made are said once more, because between the answer and
 //!   the moment at which the node subscribes its client they reach nobody. Its clients drop what they know.
-//! * A message that is forwarded again because the answer to it was lost is recognised.
+//! * A message that is forwarded again because the answer to it was lost is recognised: by the answer that did not arrive, or
+//!   because the node did not look for the room before.
 //! * A node that fails loses its seats at once: it cannot announce them again, and was watched patiently before.
 
 mod nodes;
@@ -67,6 +68,9 @@ pub enum Input {
         message_id: MessageId,
         /// The id of the sending if it is new.
         client_msg_id: ClientMsgId,
+        /// How often anybody had looked for rooms here when it came. A node of the original looks before every call, but
+        /// not before it makes one again.
+        looks: u64,
     },
     /// The answer to a forwarded message was given to the node: the same words are another message from here on.
     Told {
@@ -122,11 +126,13 @@ impl Room {
                 content,
                 message_id,
                 client_msg_id,
+                looks,
             } => {
                 let forward = Forward {
                     user,
                     content,
                     id: client_msg_id,
+                    looks,
                     at: now.mono,
                     told: false,
                 };

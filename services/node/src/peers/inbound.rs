@@ -17,7 +17,7 @@ use dxr::{Fault, Value};
 use dxr_server::{Handler, HandlerResult, async_trait};
 use http::HeaderMap;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,8 @@ pub struct Inbound {
     /// One per sender; held while its items are handed over, so that two calls of one sender never mix.
     received: BTreeMap<NodeId, tokio::sync::Mutex<Received>>,
     list: Mutex<Option<List>>,
+    /// How often the list was asked for. A node of the original does so before every call.
+    pub(super) looks: AtomicU64,
     pub(super) replies: Replies,
     /// Held while a forwarded message is on its way to its room: of two with the same words the first one is the first.
     pub(super) forwarding: tokio::sync::Mutex<()>,
@@ -146,6 +148,7 @@ impl Inbound {
             rooms,
             received,
             list: Mutex::default(),
+            looks: AtomicU64::new(0),
             replies: Replies::default(),
             forwarding: tokio::sync::Mutex::default(),
         });
@@ -221,6 +224,7 @@ impl Inbound {
     }
 
     async fn hosted_rooms(&self) -> Result<Value, PeerFault> {
+        self.looks.fetch_add(1, Ordering::AcqRel);
         let created = self.rooms.shared().rooms_created.load(Ordering::Acquire);
         if let Some(list) = &*lock(&self.list)
             && list.made.elapsed() < LIST_AGE

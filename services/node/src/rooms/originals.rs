@@ -49,13 +49,19 @@ impl Shard {
                 user,
                 reason,
             },
-            Call::Forward { node, user, content } => original::Input::Forward {
+            Call::Forward {
+                node,
+                user,
+                content,
+                looks,
+            } => original::Input::Forward {
                 request,
                 node,
                 user,
                 content,
                 message_id: new_message_id(),
                 client_msg_id: new_client_msg_id(),
+                looks,
             },
         };
         self.feed(now, room, Completion::Admin(room::Input::Original(input)));

@@ -43,6 +43,7 @@ pub(super) struct Forward {
     pub(super) user: UserName,
     pub(super) content: Arc<str>,
     pub(super) id: ClientMsgId,
+    pub(super) looks: u64,
     pub(super) at: Millis,
     /// The node has the answer.
     pub(super) told: bool,
@@ -196,18 +197,20 @@ impl Originals {
         self.nodes.values().filter_map(first).min()
     }
 
-    /// The id of a sending: that of an earlier one with the same words whose answer nobody got, or its own.
+    /// The id of a sending: that of an earlier one with the same words whose answer nobody got, or that nobody can have meant
+    /// as another; else its own.
     pub(super) fn recognise(&mut self, node: &NodeId, forward: Forward) -> ClientMsgId {
         let id = forward.id.clone();
         let Some(known) = self.nodes.get_mut(node) else {
             return id;
         };
         let same = |earlier: &&Forward| {
-            !earlier.told
+            (!earlier.told || earlier.looks == forward.looks)
                 && (&earlier.user, &earlier.content) == (&forward.user, &forward.content)
                 && forward.at.since(earlier.at) <= SAME_WITHIN
         };
-        if let Some(earlier) = known.forwards.iter().find(same) {
+        // The newest: of two messages with these words it is the second that may be repeated.
+        if let Some(earlier) = known.forwards.iter().rev().find(same) {
             return earlier.id.clone();
         }
         if known.forwards.len() == MAX_FORWARDS {

@@ -41,9 +41,15 @@ fn goes(node_id: &str, name: &str, request: u64, reason: LeaveReason) -> Input {
     })
 }
 
-/// `name` behind `node_id` says `text`; the sending has the id `id` unless it is recognised.
+/// `name` behind `node_id` says `text`; the sending has the id `id` unless it is recognised. Its node looked for the room.
 fn says(node_id: &str, name: &str, text: &str, request: u64, id: &str) -> Input {
+    says_after(request, node_id, name, text, request, id)
+}
+
+/// The same after so many looks for rooms.
+fn says_after(looks: u64, node_id: &str, name: &str, text: &str, request: u64, id: &str) -> Input {
     original(original::Input::Forward {
+        looks,
         request,
         node: node(node_id),
         user: user(name),
@@ -422,6 +428,33 @@ fn the_same_words_are_the_same_message_until_the_answer_was_given() {
         assert_eq!(given.as_str(), id);
         on(&mut room, ms, appended(next, AppendOutcome::Committed));
     }
+}
+
+#[test]
+fn whoever_did_not_look_for_the_room_makes_the_same_call_again() {
+    let mut room = AdminRoom::with_head(0).with_local(1, "ines");
+    on(&mut room, 0, enters("p", "otto", 7));
+    let told = || {
+        original(original::Input::Told {
+            node: node("p"),
+            user: user("otto"),
+            content: "ahoy".into(),
+        })
+    };
+    for (n, ms) in [(1, 10), (2, 20)] {
+        on(
+            &mut room,
+            ms,
+            says_after(n, "p", "otto", "ahoy", 7 + n, &format!("id-{n}")),
+        );
+        on(&mut room, ms, appended(n, AppendOutcome::Committed));
+        on(&mut room, ms, told());
+    }
+    // The answer arrived, as far as could be seen, but nothing was looked for since.
+    assert_eq!(
+        on(&mut room, 30, says_after(2, "p", "otto", "ahoy", 10, "id-3")),
+        [sent_before(from("p", place(0, 1), 10), 2, "ahoy", 20)]
+    );
 }
 
 #[test]

@@ -19,6 +19,7 @@ use chat_protocol::reject::Reject;
 use chat_protocol::server_frame::LeaveReason;
 use chat_protocol::text;
 use dxr::Value;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -219,6 +220,7 @@ impl Inbound {
             node,
             user,
             content: content.into(),
+            looks: self.looks.load(Ordering::Acquire),
         };
         let answer = self.rooms.call(&room, call).await;
         drop(forwarding);
