@@ -173,7 +173,7 @@ async fn a_sending_happens_once_on_whatever_node_and_in_whatever_life_it_is_repe
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_comes_back_misses_nothing_and_was_never_gone() {
-    let cluster = TestCluster::start(3).await;
+    let cluster = TestCluster::start_with(3, |config| config.limits.seat_grace = PATIENCE).await;
     let room = room(&cluster, 1).await;
     let mut witness = cluster.node(1).client().await;
     witness.join(&room, "witness").await;
