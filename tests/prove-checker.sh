@@ -21,7 +21,7 @@ for bug in early-acknowledgement forgotten-sendings dropped-items former-life ca
     fi
     rm -f "$log"
 done
-CHAT_BUG= "$bin/chat-chaos" --program "$bin/chat-node" --rounds 5 "$@" | tail -1
+CHAT_BUG= "$bin/chat-chaos" --program "$bin/chat-node" --rounds 5 "$@" | tail -1 || missed=1
 
 impatient=$(mktemp)
 trap 'rm -f "$impatient"' EXIT
@@ -35,5 +35,5 @@ else
     printf 'seats that do not wait: NOT FOUND (status %s): %s\n' "$status" "$(tail -1 <<<"$rolled" | cut -c1-200)"
     missed=1
 fi
-"$bin/chat-chaos" --program "$bin/chat-node" --rolling | grep verdict
+"$bin/chat-chaos" --program "$bin/chat-node" --rolling | grep verdict || missed=1
 exit "$missed"
