@@ -18,7 +18,7 @@ async fn incarnation(node: &TestNode) -> Incarnation {
 }
 
 /// Numbers and contents of a room, read by somebody new.
-pub(crate) async fn log(node: &TestNode, room: &str) -> Vec<(u64, String)> {
+async fn log(node: &TestNode, room: &str) -> Vec<(u64, String)> {
     let mut reader = Extended::new(node, "reader").await;
     let joined = reader.join(room, Some((1, 0))).await;
     let count = usize::try_from(joined["head_seq"].as_u64().unwrap()).unwrap();

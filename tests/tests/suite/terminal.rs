@@ -1,7 +1,6 @@
 //! The terminal client of the original system at our nodes: whatever happens, what it shows is the room, in order, once.
 
 use super::extended::room;
-use super::lives::log;
 use chat_client::{RawFrame, request};
 use chat_node::config::Config;
 use chat_protocol::limits::MAX_PIPELINE;
@@ -87,27 +86,38 @@ pub(crate) async fn seated(node: &TestNode, name: &str, room: &str) -> TerminalC
     client
 }
 
+/// What was said in a room, read by somebody new. Others may come and go meanwhile.
+pub(crate) async fn log(node: &TestNode, room: &str) -> Vec<String> {
+    let mut reader = Extended::new(node, "reader").await;
+    let joined = reader.join(room, Some((1, 0))).await;
+    let mut log = Vec::new();
+    while log.len() as u64 != joined["head_seq"] {
+        let frame = reader.next().await;
+        if frame["type"] == "new_message" {
+            log.push(frame["data"]["content"].as_str().unwrap().to_owned());
+            assert_eq!(frame["data"]["sequence_number"], log.len());
+        }
+    }
+    log
+}
+
 /// Where in the room the first shown message stands; from there on, everything was shown as it is there, once.
-pub(crate) fn place(chat: &Chat, log: &[(u64, String)]) -> usize {
+pub(crate) fn place(chat: &Chat, log: &[String]) -> usize {
     let contents = chat.contents();
     let Some(first) = contents.first() else {
         return log.len();
     };
-    let start = log.iter().position(|(_, text)| text == first).unwrap();
+    let start = log.iter().position(|text| text == first).unwrap();
     // One by one, so that a failure can be read.
     for (n, shown) in contents.iter().enumerate() {
-        assert_eq!(
-            log.get(start + n).map(|(_, text)| text.as_str()),
-            Some(*shown),
-            "at {n}"
-        );
+        assert_eq!(log.get(start + n).map(String::as_str), Some(*shown), "at {n}");
     }
     assert_eq!(chat.repeats, 0, "something was sent twice");
     start
 }
 
 /// The whole room was shown, but for its first `skipped` messages, and nothing was refused.
-pub(crate) fn assert_is_the_room(chat: &Chat, log: &[(u64, String)], skipped: RangeInclusive<usize>) {
+pub(crate) fn assert_is_the_room(chat: &Chat, log: &[String], skipped: RangeInclusive<usize>) {
     let start = place(chat, log);
     assert!(
         skipped.contains(&start),
@@ -269,16 +279,19 @@ async fn twenty_who_join_at_once_while_others_speak_see_the_room() {
         }
         let joiners = joiners.join_all().await;
         done.store(true, Ordering::Relaxed);
-        let speakers = speakers.join_all().await;
+        let mut clients = speakers.join_all().await;
+        clients.extend(joiners);
         ines.enter(&room).await;
         ines.say_and_see("end").await;
+        assert_eq!(ines.here().members.len(), 24);
+        for client in &mut clients {
+            client.read_until_shown("end").await;
+            assert_eq!(client.here().members, ines.here().members);
+        }
         let log = log(cluster.node(1), &room).await;
         let skipped = length.saturating_sub(NEWEST)..=log.len().saturating_sub(NEWEST);
-        for mut client in speakers.into_iter().chain(joiners) {
-            client.read_until_shown("end").await;
+        for client in &clients {
             assert_is_the_room(client.here(), &log, skipped.clone());
-            assert_eq!(client.here().members, ines.here().members);
-            assert_eq!(client.here().members.len(), 24);
         }
         ines.leave().await;
     }

@@ -1,8 +1,7 @@
 //! The terminal client of the original system when nodes restart or it is removed: what it shows is the room all the same.
 
 use super::extended::room;
-use super::lives::log;
-use super::terminal::{assert_is_the_room, calm, names, notes_with, place, seated, speak_on};
+use super::terminal::{assert_is_the_room, calm, log, names, notes_with, place, seated, speak_on};
 use chat_tests::TestCluster;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -74,7 +73,7 @@ async fn a_restart_of_the_admin_node_is_an_interruption() {
         }
     }
     let log = log(cluster.node(1), &room).await;
-    let texts: BTreeSet<&str> = log.iter().map(|(_, text)| text.as_str()).collect();
+    let texts: BTreeSet<&str> = log.iter().map(String::as_str).collect();
     assert_eq!(texts.len(), log.len(), "nothing was said twice");
     assert_is_the_room(vera.here(), &log, 0..=0);
     assert_is_the_room(ines.here(), &log, 0..=0);
