@@ -27,7 +27,7 @@ pub use connection::{Connection, Events, RequestError};
 pub use event::{Closed, Event, MemberChange, NewMessage};
 pub use frame::{Frame, Refusal, decode};
 pub use options::{ConnectError, ConnectOptions};
-pub use raw::{QueueError, RawConnection, RawFrame, Text};
+pub use raw::{QueueError, RawConnection, RawFrame, Text, check_address};
 pub use resuming::{AskError, Ended, ResumingClient, ResumingOptions, SendError, SentOnce};
 pub use room_view::{RoomView, Seen};
 pub use session::{Session, SessionEvent};

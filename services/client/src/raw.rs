@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
@@ -68,14 +69,8 @@ impl RawConnection {
     }
 
     async fn handshake(url: &str, options: &ConnectOptions) -> Result<Self, ConnectError> {
-        let bad = |why: &str| ConnectError::BadAddress(format!("{url}: {why}"));
-        let request = url.into_client_request().map_err(|e| bad(&e.to_string()))?;
-        if request.uri().scheme_str() != Some("ws") {
-            return Err(bad("the scheme must be ws"));
-        }
-        let host = request.uri().host().ok_or_else(|| bad("the host is missing"))?;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let stream = open(host, request.uri().port_u16().unwrap_or(80), options).await?;
+        let (request, host) = target(url)?;
+        let stream = open(&host, request.uri().port_u16().unwrap_or(80), options).await?;
         stream.set_nodelay(true).map_err(ConnectError::Unreachable)?;
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
@@ -246,6 +241,26 @@ impl RawConnection {
     fn end(&mut self, code: Option<u16>, reason: String) -> Closed {
         self.closed.get_or_insert(Closed { code, reason }).clone()
     }
+}
+
+/// Whether [`RawConnection::connect`] would take this address; nobody is connected to.
+///
+/// # Errors
+/// [`ConnectError::BadAddress`].
+pub fn check_address(url: &str) -> Result<(), ConnectError> {
+    target(url).map(drop)
+}
+
+/// What to ask for, and of which host.
+fn target(url: &str) -> Result<(Request, String), ConnectError> {
+    let bad = |why: &str| ConnectError::BadAddress(format!("{url}: {why}"));
+    let request = url.into_client_request().map_err(|e| bad(&e.to_string()))?;
+    if request.uri().scheme_str() != Some("ws") {
+        return Err(bad("the scheme must be ws"));
+    }
+    let host = request.uri().host().ok_or_else(|| bad("the host is missing"))?;
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    Ok((request, host))
 }
 
 async fn open(host: &str, port: u16, options: &ConnectOptions) -> Result<TcpStream, ConnectError> {

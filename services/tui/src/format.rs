@@ -66,6 +66,40 @@ pub fn lost(closed: &Closed) -> String {
     format!("-- connection lost: {}", one_line(&closed.to_string()))
 }
 
+/// There is no connection, and another attempt follows.
+#[must_use]
+pub fn reconnecting(why: &str) -> String {
+    format!("-- reconnecting: {}", one_line(why))
+}
+
+/// The session is where it was before the connection was lost.
+#[must_use]
+pub fn connected_again() -> String {
+    "-- connected again".into()
+}
+
+/// Whether the admin node of the room answers.
+#[must_use]
+pub fn degraded(degraded: bool) -> String {
+    if degraded {
+        "-- the room does not answer for now; lines wait".into()
+    } else {
+        "-- the room answers again".into()
+    }
+}
+
+/// Messages are missing, or come once more, because what was known of the room is void.
+#[must_use]
+pub fn resynced(from: u64, reason: &str) -> String {
+    format!("-- the room goes on with message {from} ({})", one_line(reason))
+}
+
+/// The server does not speak the extended dialect, and said so.
+#[must_use]
+pub fn fallback(why: &str) -> String {
+    format!("-- classic dialect: {}", one_line(why))
+}
+
 /// Something did not work.
 #[must_use]
 pub fn trouble(what: &str) -> String {
@@ -182,6 +216,21 @@ mod tests {
         assert_eq!(
             lost(&closed),
             "-- connection lost: closed with 1012: node is restarting"
+        );
+    }
+
+    #[test]
+    fn what_happens_to_the_connection() {
+        assert_eq!(
+            reconnecting("ws://a: closed with 1012\n"),
+            "-- reconnecting: ws://a: closed with 1012\u{fffd}"
+        );
+        assert_eq!(degraded(true), "-- the room does not answer for now; lines wait");
+        assert_eq!(degraded(false), "-- the room answers again");
+        assert_eq!(resynced(7, "trimmed"), "-- the room goes on with message 7 (trimmed)");
+        assert_eq!(
+            fallback("Unknown message type: hello"),
+            "-- classic dialect: Unknown message type: hello"
         );
     }
 

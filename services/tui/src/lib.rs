@@ -2,12 +2,14 @@
 //!
 //! * [`settings`] the command line, checked;
 //! * [`input`] lines from standard input, bounded;
-//! * [`format`] what each event looks like;
-//! * [`seat`] finding a server and a place in the room;
-//! * [`chat`] the conversation, over as many connections as it takes.
+//! * [`mod@format`] what each event looks like;
+//! * [`chat`] the conversation: in the extended dialect over one session that outlives its connections (`extended`), or,
+//!   with servers that do not speak it, in the classic one (`classic`).
 
 pub mod chat;
+mod classic;
+mod extended;
 pub mod format;
 pub mod input;
-pub mod seat;
+mod screen;
 pub mod settings;

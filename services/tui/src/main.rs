@@ -45,7 +45,8 @@ fn talk(settings: &Settings) -> ExitCode {
     if let Err(error) = reader {
         return fail(&format!("cannot read: {error}"), IO_ERROR);
     }
-    match runtime.block_on(chat(settings, queue, std::io::stdout())) {
+    let (mut out, mut notices) = (std::io::stdout(), std::io::stderr());
+    match runtime.block_on(chat(settings, queue, &mut out, &mut notices)) {
         Ok(End::AllSent) => ExitCode::SUCCESS,
         Ok(End::NotAllSent) => ExitCode::from(NOT_ALL_SENT),
         Ok(End::NoServer) => ExitCode::from(UNAVAILABLE),

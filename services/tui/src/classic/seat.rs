@@ -9,24 +9,24 @@ const ROUNDS: usize = 3;
 
 /// A place in the room.
 #[derive(Debug)]
-pub struct Seat {
+pub(super) struct Seat {
     /// Over which to talk.
-    pub connection: Connection,
+    pub(super) connection: Connection,
     /// What happens; the room's history comes first.
-    pub events: Events,
+    pub(super) events: Events,
     /// The room.
-    pub joined: Joined,
+    pub(super) joined: Joined,
 }
 
 /// Why there is no place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NoSeat {
+pub(super) struct NoSeat {
     /// For people.
-    pub reason: String,
+    pub(super) reason: String,
     /// The close code, if the server closed.
-    pub code: Option<u16>,
+    pub(super) code: Option<u16>,
     /// Whether another attempt may succeed, here or elsewhere.
-    pub again: bool,
+    pub(super) again: bool,
 }
 
 impl fmt::Display for NoSeat {
@@ -57,7 +57,7 @@ impl From<RequestError> for NoSeat {
 ///
 /// # Errors
 /// [`NoSeat`]. The connection is closed then.
-pub async fn take_seat(settings: &Settings, address: &str, known: Option<&str>) -> Result<Seat, NoSeat> {
+pub(super) async fn take_seat(settings: &Settings, address: &str, known: Option<&str>) -> Result<Seat, NoSeat> {
     let connected = Connection::connect(address, &settings.connect).await;
     let (connection, events) = connected.map_err(|e| NoSeat {
         again: !matches!(e, chat_client::ConnectError::BadAddress(_)),
