@@ -195,6 +195,8 @@ async fn lines_wait_for_an_admin_node_that_restarts_also_at_the_end_of_the_input
     let otto = Line::start("otto", &urls(&cluster, [3]));
     otto.out.shows("-- joined hall (1 member: otto)\n").await;
     let mut ines = Line::start("ines", &urls(&cluster, [2]));
+    // Otto may hear of her before she does; the node is lost to those who know that they are in.
+    ines.out.shows("-- joined hall (2 members: ines, otto)\n").await;
     otto.out.shows("-- ines joined\n").await;
     cluster.crash(1).await;
     ines.notices
