@@ -111,6 +111,8 @@ pub async fn run(plan: &Plan, mut say: impl FnMut(String)) -> Result<Outcome, St
         happened?;
         let lasted = began.elapsed();
         let ended = Instant::now();
+        // The rooms are in the order of their nodes.
+        fault.restarted().iter().for_each(|node| guests.returned(*node));
         let mut broken: Vec<String> = Vec::new();
         if let Err(why) = crowd.everybody_sends(RECOVERY).await {
             broken.push(format!(

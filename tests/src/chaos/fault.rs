@@ -68,6 +68,16 @@ impl Fault {
     /// The kinds, as a user names them.
     pub const KINDS: [&'static str; 5] = ["kill", "stop", "terminate", "disk", "wire"];
 
+    /// The nodes that begin another life.
+    #[must_use]
+    pub fn restarted(&self) -> &[usize] {
+        match self {
+            Self::Kill(nodes, _) => nodes,
+            Self::Terminate(node) => std::slice::from_ref(node),
+            Self::Stop(..) | Self::DiskFull(_) | Self::Wire(..) => &[],
+        }
+    }
+
     /// Which of [`Self::KINDS`] it is.
     #[must_use]
     pub const fn kind(&self) -> &'static str {

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long after its going a guest may still be listed: the fault ends within 20 seconds, a seat behind a lost node or a
-/// restarted one waits for ten, and a round of the link takes three.
+/// How long a guest may still be listed after it went, or after the room's node began another life: the fault ends within 20
+/// seconds, a seat behind a lost node or a restarted one waits for ten, and a round of the link takes three.
 pub const FORGOTTEN: Duration = Duration::from_secs(40);
 
 /// A guest in one room, with its connection.
@@ -23,7 +23,9 @@ struct Seated {
 struct Gone {
     room: usize,
     name: String,
-    when: Instant,
+    /// When it went, or when the node of the room last returned: a room that comes back gives every seat its ten seconds anew,
+    /// because it does not know how long the session behind it is gone.
+    since: Instant,
 }
 
 /// Guests of all rounds.
@@ -66,10 +68,17 @@ impl Guests {
             Gone {
                 room: guest.room,
                 name: guest.name,
-                when: Instant::now(),
+                since: Instant::now(),
             }
         });
         self.gone.extend(join_all(going).await);
+    }
+
+    /// The node of a room began another life just now.
+    pub fn returned(&mut self, room: usize) {
+        for gone in self.gone.iter_mut().filter(|gone| gone.room == room) {
+            gone.since = Instant::now();
+        }
     }
 
     /// Who is still listed as a member long after it went. Rooms are asked at their admin nodes, `urls` in the order of
@@ -82,10 +91,10 @@ impl Guests {
             };
             self.gone.retain(|gone| {
                 let listed = gone.room == room && members.contains(&gone.name);
-                let since = gone.when.elapsed();
+                let since = gone.since.elapsed();
                 if listed && since > FORGOTTEN {
                     ghosts.push(format!(
-                        "{} is still a member of room {room} {:.0} s after it went",
+                        "{} is still a member of room {room} {:.0} s after it went or the room returned",
                         gone.name,
                         since.as_secs_f64()
                     ));
