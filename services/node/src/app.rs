@@ -1,7 +1,7 @@
 //! A node, built from the bottom up and taken down in reverse.
 
 use crate::config::{Config, StoreKind};
-use crate::http::ops::{OpsRuntime, OpsState, Pulse, Readiness, Stage};
+use crate::http::ops::{OpsRuntime, OpsState, Pulses, Readiness, Stage};
 use crate::http::peer_rpc::{PeerPort, serve_peers};
 use crate::http::{self, ClientPort};
 use crate::lifecycle::{self, DrainTimes, Shutdown};
@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// The bound ports of a node. Binding comes before everything else, so that a port in use is known at once.
 #[derive(Debug)]
@@ -148,7 +149,14 @@ impl From<io::Error> for RunError {
     }
 }
 
-fn open_store(config: &Config, metrics: &Metrics) -> Result<Arc<dyn Store>, RunError> {
+/// Opens the store on a thread of its own: after a crash of a large store it takes its time.
+async fn open_store(config: &Config, metrics: &Metrics) -> Result<Arc<dyn Store>, RunError> {
+    let (config, metrics) = (config.clone(), metrics.clone());
+    let opened = tokio::task::spawn_blocking(move || open_store_here(&config, metrics)).await;
+    opened.unwrap_or_else(|panic| Err(RunError::System(io::Error::other(panic))))
+}
+
+fn open_store_here(config: &Config, metrics: Metrics) -> Result<Arc<dyn Store>, RunError> {
     let unix = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
@@ -157,7 +165,7 @@ fn open_store(config: &Config, metrics: &Metrics) -> Result<Arc<dyn Store>, RunE
         StoreKind::Memory => Ok(Arc::new(MemoryStore::new(Incarnation(unix_ms)))),
         StoreKind::Local => {
             let limits = LocalLimits::default();
-            LocalStore::open(&config.data_dir, &config.node_id, unix_ms, limits, metrics.clone())
+            LocalStore::open(&config.data_dir, &config.node_id, unix_ms, limits, metrics)
                 .map(|store| Arc::new(store) as Arc<dyn Store>)
                 .map_err(|why| RunError::Open(why.to_string()))
         }
@@ -170,26 +178,36 @@ fn open_store(config: &Config, metrics: &Metrics) -> Result<Arc<dyn Store>, RunE
 /// [`RunError`]: what made it impossible to start or to go on.
 pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metrics: Metrics) -> Result<(), RunError> {
     let addresses = listeners.addresses()?;
-    let store = open_store(&config, &metrics)?;
     let limits = Arc::new(config.limits.clone());
+    let (readiness, pulses) = (Arc::new(Readiness::default()), Arc::new(Pulses::new(limits.shards)));
+    // First of all the probes: opening the store may take longer than they wait for an answer.
+    let ops_runtime = OpsRuntime::start()?;
+    let ops = OpsState {
+        metrics: metrics.clone(),
+        readiness: Arc::clone(&readiness),
+        pulses: Arc::clone(&pulses),
+    };
+    let ops = http::ops::spawn(&ops_runtime, listeners.operations, ops)?;
+    let _beat = {
+        let pulses = Arc::clone(&pulses);
+        AbortOnDropHandle::new(tokio::spawn(async move { pulses.main.keep_beating().await }))
+    };
+    let store = tokio::select! {
+        biased;
+        // Whatever is half done is done again at the next start.
+        () = shutdown.requested() => return Ok(()),
+        opened = open_store(&config, &metrics) => opened?,
+    };
     let shared = Arc::new(Shared {
         me: config.node_id.clone(),
         address: Arc::from(config.xmlrpc_address.as_str()),
         limits: Arc::clone(&limits),
-        metrics: metrics.clone(),
+        metrics,
         clock: Clock::default(),
         counts: MemberCounts::default(),
         rooms_created: AtomicU64::new(0),
+        pulses,
     });
-    let (readiness, pulse) = (Arc::new(Readiness::default()), Arc::new(Pulse::default()));
-    let ops_runtime = OpsRuntime::start()?;
-    let ops = OpsState {
-        metrics,
-        readiness: Arc::clone(&readiness),
-        pulse: Arc::clone(&pulse),
-    };
-    let ops = http::ops::spawn(&ops_runtime, listeners.operations, ops)?;
-    let beat = tokio::spawn(async move { pulse.keep_beating().await });
 
     let peers = Peers::new(&shared, store.incarnation(), &config.peers);
     let (rooms, shards) = RoomsHandle::start(shared, Arc::clone(&store), peers.clone());
@@ -260,7 +278,6 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
     for shard in shards {
         shard.abort();
     }
-    beat.abort();
     ops.stop();
     // Waits for its tasks, and so for the ports of peers and operators.
     ops_runtime.stop();

@@ -3,6 +3,7 @@
 //! Every setting is an environment variable and a command-line flag of the same name; the flag wins. All mistakes are
 //! reported together, before any port is bound. After the second step no `Option` means "the default".
 
+mod checks;
 mod dev;
 mod help;
 mod limits;
@@ -13,6 +14,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+pub use checks::{HealthOptions, MOST_TARGETS, Probe, SelftestOptions};
 pub use dev::DevOptions;
 pub use limits::Limits;
 pub use settings::{Config, Listen, LogFormat, Logging, StoreKind};
@@ -27,6 +29,10 @@ pub enum Command {
     Serve(Box<Config>),
     /// Run a whole cluster in this process.
     Dev(Box<DevOptions>),
+    /// Ask a node of this machine how it is.
+    Health(HealthOptions),
+    /// Hold a conversation on running nodes.
+    Selftest(SelftestOptions),
     /// Print this text and leave.
     Help(String),
     /// Print the version and leave.
@@ -51,6 +57,8 @@ impl Config {
         let command = match written.mode() {
             Mode::Serve => Command::Serve(Box::new(Self::read(&mut reading))),
             Mode::Dev => Command::Dev(Box::new(DevOptions::read(&mut reading))),
+            Mode::Health => Command::Health(HealthOptions::read(&mut reading)),
+            Mode::Selftest => Command::Selftest(SelftestOptions::read(&mut reading)),
         };
         let mistakes = reading.into_mistakes();
         if mistakes.is_empty() {

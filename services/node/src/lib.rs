@@ -2,16 +2,18 @@
 //!
 //! Modules in the order in which a frame meets them: [`http`] accepts, [`session`] reads and writes one connection,
 //! [`rooms`] runs the machines of `chat-engine`, [`store`] makes durable, [`peers`] are the other nodes. [`app`] puts
-//! them together, [`lifecycle`] takes them down.
+//! them together, [`lifecycle`] takes them down. [`health`] and [`selftest`] look at nodes that run elsewhere.
 
 pub mod app;
 pub mod bugs;
 pub mod config;
 pub mod dev;
+pub mod health;
 pub mod http;
 pub mod lifecycle;
 pub mod peers;
 pub mod rooms;
+pub mod selftest;
 pub mod session;
 pub mod store;
 pub mod telemetry;

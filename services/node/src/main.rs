@@ -2,7 +2,7 @@
 
 use chat_node::config::{Command, Config};
 use chat_node::telemetry::{init_logging, metrics::Metrics};
-use chat_node::{Listeners, RunError, Shutdown, dev};
+use chat_node::{Listeners, RunError, Shutdown, dev, health, selftest};
 use std::io::Write;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -34,8 +34,21 @@ fn main() -> ExitCode {
                 dev::run_cluster(*options, shutdown, say).await
             });
         }
+        Command::Health(options) => return conclude(health::ask(&options).map(|text| say(&text))),
+        Command::Selftest(options) => return conclude(selftest::run(&options, &mut say)),
     }
     ExitCode::SUCCESS
+}
+
+/// The status of a command that looks at running nodes: 0 all is well, 1 it is not, and what was wrong.
+fn conclude(outcome: Result<(), String>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            complain(&format!("chat-node: {why}"));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn start(logging: chat_node::config::Logging, serve: impl AsyncFnOnce(Shutdown) -> Result<(), RunError>) -> ExitCode {

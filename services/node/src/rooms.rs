@@ -11,6 +11,7 @@ mod relations;
 mod shard;
 
 use crate::config::Limits;
+use crate::http::ops::Pulses;
 use crate::peers::Peers;
 use crate::session::Session;
 use crate::store::Store;
@@ -278,6 +279,8 @@ pub struct Shared {
     pub counts: MemberCounts,
     /// Counts the rooms that were created: a list of before is not given out after.
     pub rooms_created: AtomicU64,
+    /// Signs of life, one of each shard.
+    pub pulses: Arc<Pulses>,
 }
 
 struct Inner {
@@ -306,10 +309,10 @@ impl RoomsHandle {
     pub fn start(shared: Arc<Shared>, store: Arc<dyn Store>, peers: Peers) -> (Self, Vec<JoinHandle<()>>) {
         let mut shards = Vec::new();
         let mut tasks = Vec::new();
-        for _ in 0..shared.limits.shards {
+        for number in 0..shared.limits.shards {
             let (inputs, receiver) = mpsc::channel(shared.limits.shard_queue);
             let shard = shard::Shard::new(Arc::clone(&shared), Arc::clone(&store), peers.clone());
-            tasks.push(tokio::spawn(shard.run(receiver)));
+            tasks.push(tokio::spawn(shard.run(number, receiver)));
             shards.push(inputs);
         }
         let hasher = BuildHasherDefault::default();

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -280,11 +281,16 @@ fn a_data_directory_in_use_ends_the_second_process_with_78() {
     assert!(text.contains("in use by another process"), "{text}");
 }
 
-/// Ports of `dev` lie at fixed distances from one base; a base is free if the ones that `count` nodes need are.
+/// Ports of `dev` lie at fixed distances from one base; a base is free if the ones that `count` nodes need are. Tests
+/// that run at the same time look in different places, below the ports that the system hands out by itself.
 fn free_base(count: u16) -> u16 {
+    static CALLS: AtomicU32 = AtomicU32::new(0);
     let free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
-    (20_000..50_000)
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    let start = std::process::id().wrapping_mul(131).wrapping_add(call * 1_117) % 11_000;
+    (0..11_000)
         .step_by(37)
+        .map(|step| 20_000 + u16::try_from((start + step) % 11_000).expect("less than 11,000"))
         .find(|base| (1..=count).all(|n| [n, n + 1_010, n + 1_020].into_iter().all(|offset| free(base + offset))))
         .expect("some ports are free")
 }
@@ -324,5 +330,178 @@ fn dev_runs_as_many_nodes_as_asked_for_and_stops_with_status_0() {
         operations: String::new(),
     };
     node.signal("-INT");
+    assert_eq!(node.wait().code(), Some(0));
+}
+
+/// Runs a command of the program; its status and everything that it says.
+fn command_line(args: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_chat-node"))
+        .args(args)
+        .env_clear()
+        .output()
+        .expect("it runs");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[test]
+fn health_says_yes_while_a_node_serves_and_no_when_nobody_does() {
+    let data = tempfile::tempdir().expect("a directory");
+    let node = Node::start(data.path());
+    let port = node.operations.rsplit(':').next().expect("a port").to_owned();
+    for (probe, answer) in [("ready", "ready\n"), ("live", "live\n"), ("startup", "started\n")] {
+        let args = [
+            "health",
+            "--operations-host=127.0.0.1",
+            "--operations-port",
+            &port,
+            "--probe",
+            probe,
+        ];
+        assert_eq!(command_line(&args), (Some(0), answer.to_owned()));
+    }
+    node.kill();
+    let (status, said) = command_line(&["health", "--operations-host=127.0.0.1", "--operations-port", &port]);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("no answer to /ready from 127.0.0.1"), "{said}");
+    assert_eq!(command_line(&["health", "--probe=well"]).0, Some(64));
+}
+
+#[test]
+fn selftest_chats_on_one_node_again_and_again() {
+    let data = tempfile::tempdir().expect("a directory");
+    let node = Node::start(data.path());
+    let metrics = format!("--metrics=http://{}/metrics", node.operations);
+    for _ in 0..2 {
+        let (status, said) = command_line(&["selftest", "--targets", &node.url, &metrics]);
+        assert_eq!(status, Some(0), "{said}");
+        assert!(
+            said.contains("2 messages confirmed") && said.ends_with("passed\n"),
+            "{said}"
+        );
+    }
+    node.kill();
+}
+
+#[test]
+fn selftest_chats_over_the_nodes_of_a_cluster_that_has_just_started() {
+    let base = free_base(3);
+    let data = tempfile::tempdir().expect("a directory");
+    let child = Command::new(env!("CARGO_BIN_EXE_chat-node"))
+        .args(["dev", "--base-port", &base.to_string(), "--data-dir"])
+        .arg(data.path())
+        .env_clear()
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let _cluster = Node {
+        child,
+        url: String::new(),
+        operations: String::new(),
+    };
+    let targets: Vec<String> = (1..=3).map(|n| format!("ws://127.0.0.1:{}", base + n)).collect();
+    let (status, said) = command_line(&["selftest", "--targets", &targets.join(",")]);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("3 messages confirmed"), "{said}");
+}
+
+#[test]
+fn selftest_says_with_whom_it_could_not_talk() {
+    let port = free_base(1) + 1;
+    let target = format!("--targets=ws://127.0.0.1:{port}");
+    let (status, said) = command_line(&["selftest", &target, "--patience-ms=300"]);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(
+        said.contains("connect: not done after 300 ms") && said.contains(&port.to_string()),
+        "{said}"
+    );
+}
+
+/// Does a probe of a node on this port say yes? What it says besides.
+fn probe(port: u16, probe: &str) -> (Option<i32>, String) {
+    let (port, probe) = (format!("--operations-port={port}"), format!("--probe={probe}"));
+    command_line(&["health", "--operations-host=127.0.0.1", &port, &probe])
+}
+
+#[test]
+fn a_node_whose_store_takes_its_time_to_open_is_live_but_neither_started_nor_ready() {
+    let data = tempfile::tempdir().expect("a directory");
+    Node::start(data.path()).kill();
+    // Reading the node's mark blocks until somebody writes it.
+    let mark = data.path().join("NODE");
+    let id = std::fs::read(&mark).expect("a mark");
+    std::fs::remove_file(&mark).expect("removed");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&mark)
+            .status()
+            .expect("mkfifo exists")
+            .success()
+    );
+    let port = free_base(1) + 1;
+    let child = command(data.path())
+        .args(["--operations-port", &port.to_string()])
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let mut node = Node {
+        child,
+        url: String::new(),
+        operations: String::new(),
+    };
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while probe(port, "live").0 != Some(0) {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "the probes are answered first of all"
+        );
+    }
+    for question in ["startup", "ready"] {
+        let (status, said) = probe(port, question);
+        assert_eq!((status, said.as_str()), (Some(1), "chat-node: starting\n"));
+    }
+    std::fs::write(&mark, id).expect("the node reads it");
+    while probe(port, "ready").0 != Some(0) {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "a node becomes ready when its store is open"
+        );
+    }
+    assert_eq!(probe(port, "startup"), (Some(0), "started\n".into()));
+    node.signal("-TERM");
+    assert_eq!(node.wait().code(), Some(0));
+}
+
+#[test]
+fn a_node_that_is_stopped_while_its_store_opens_stops() {
+    let data = tempfile::tempdir().expect("a directory");
+    let mark = data.path().join("NODE");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&mark)
+            .status()
+            .expect("mkfifo exists")
+            .success()
+    );
+    let port = free_base(1) + 1;
+    let child = command(data.path())
+        .args(["--operations-port", &port.to_string()])
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let mut node = Node {
+        child,
+        url: String::new(),
+        operations: String::new(),
+    };
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while probe(port, "live").0 != Some(0) {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "the probes are answered first of all"
+        );
+    }
+    node.signal("-TERM");
     assert_eq!(node.wait().code(), Some(0));
 }

@@ -9,27 +9,41 @@ chat-node: a node of a chat cluster
 Usage:
   chat-node [--SETTING VALUE]...        serve as one node
   chat-node dev [--SETTING VALUE]...    run a whole cluster in this process
+  chat-node health [--SETTING VALUE]... ask the node of this machine; status 0 means yes
+  chat-node selftest [--SETTING VALUE]...
+                                        hold a conversation on running nodes; status 0 means all was right
   chat-node --help | --version
 
 Every setting is an environment variable and a flag; the flag wins. \"--flag value\" and \"--flag=value\" are the same.
 ";
 
-const GROUPS: [(Group, &str); 8] = [
-    (Group::Addresses, "Who and where (not for dev)"),
-    (Group::Dev, "The cluster of dev (only for dev)"),
-    (Group::Storage, "Storage"),
-    (Group::Logging, "Log (written to standard error)"),
-    (Group::Clients, "Limits: clients"),
-    (Group::Rooms, "Limits: rooms"),
-    (Group::Peers, "Limits: other nodes"),
-    (Group::Stopping, "Limits: stopping"),
+const GROUPS: [(&[Group], &str); 10] = [
+    (
+        &[Group::Addresses, Group::ClientPort, Group::OperationsPort],
+        "Who and where (not for dev)",
+    ),
+    (&[Group::Dev], "The cluster of dev (only for dev)"),
+    (
+        &[Group::Health],
+        "The question of health (only for health, with OPERATIONS_HOST and OPERATIONS_PORT)",
+    ),
+    (
+        &[Group::Selftest],
+        "The conversation of selftest (only for selftest, with WEBSOCKET_HOST and WEBSOCKET_PORT)",
+    ),
+    (&[Group::Storage], "Storage"),
+    (&[Group::Logging], "Log (written to standard error)"),
+    (&[Group::Clients], "Limits: clients"),
+    (&[Group::Rooms], "Limits: rooms"),
+    (&[Group::Peers], "Limits: other nodes"),
+    (&[Group::Stopping], "Limits: stopping"),
 ];
 
 pub(super) fn text() -> String {
     let mut text = String::from(HEAD);
-    for (group, title) in GROUPS {
+    for (groups, title) in GROUPS {
         text.push_str(&format!("\n{title}:\n"));
-        for setting in SETTINGS.iter().filter(|setting| setting.group == group) {
+        for setting in SETTINGS.iter().filter(|setting| groups.contains(&setting.group)) {
             describe(&mut text, setting);
         }
     }

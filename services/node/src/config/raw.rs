@@ -48,13 +48,21 @@ pub(super) enum Fallback {
     Derived(&'static str),
 }
 
-/// A heading of the help.
+/// Settings that the same commands read, under one heading of the help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Group {
-    /// Who the node is and where it listens.
+    /// Who the node is and where peers find it.
     Addresses,
+    /// Where clients are accepted.
+    ClientPort,
+    /// Where metrics and probes are served.
+    OperationsPort,
     /// Only for `chat-node dev`.
     Dev,
+    /// Only for `chat-node health`.
+    Health,
+    /// Only for `chat-node selftest`.
+    Selftest,
     /// Where messages are kept.
     Storage,
     /// What is logged, and how.
@@ -70,13 +78,22 @@ pub(super) enum Group {
 }
 
 impl Group {
+    /// The commands that read settings of this group.
+    const fn readers(self) -> &'static [Mode] {
+        match self {
+            Self::Addresses => &[Mode::Serve],
+            Self::ClientPort => &[Mode::Serve, Mode::Selftest],
+            Self::OperationsPort => &[Mode::Serve, Mode::Health],
+            Self::Dev => &[Mode::Dev],
+            Self::Health => &[Mode::Health],
+            Self::Selftest => &[Mode::Selftest],
+            _ => &[Mode::Serve, Mode::Dev],
+        }
+    }
+
     /// Whether `mode` reads settings of this group.
     pub(super) fn is_read_by(self, mode: Mode) -> bool {
-        match self {
-            Self::Addresses => mode == Mode::Serve,
-            Self::Dev => mode == Mode::Dev,
-            _ => true,
-        }
+        self.readers().contains(&mode)
     }
 }
 
@@ -87,6 +104,32 @@ pub(super) enum Mode {
     Serve,
     /// `chat-node dev`
     Dev,
+    /// `chat-node health`
+    Health,
+    /// `chat-node selftest`
+    Selftest,
+}
+
+impl Mode {
+    /// The command that is asked for by this word.
+    fn named(word: &str) -> Option<Self> {
+        match word {
+            "dev" => Some(Self::Dev),
+            "health" => Some(Self::Health),
+            "selftest" => Some(Self::Selftest),
+            _ => None,
+        }
+    }
+
+    /// What to call it in a mistake.
+    const fn command(self) -> &'static str {
+        match self {
+            Self::Serve => "\"chat-node\" alone",
+            Self::Dev => "\"chat-node dev\"",
+            Self::Health => "\"chat-node health\"",
+            Self::Selftest => "\"chat-node selftest\"",
+        }
+    }
 }
 
 /// What the command line says at first sight.
@@ -116,11 +159,10 @@ impl Written {
     /// Splits `args` into flags and takes from `env` what no flag gives. A flag given twice counts as given last.
     pub(super) fn parse(args: impl Iterator<Item = String>, env: impl Fn(&str) -> Option<String>) -> Request {
         let mut args = args.peekable();
-        let mode = if args.next_if(|word| word == "dev").is_some() {
-            Mode::Dev
-        } else {
-            Mode::Serve
-        };
+        let mode = args
+            .next_if(|word| Mode::named(word).is_some())
+            .and_then(|word| Mode::named(&word))
+            .unwrap_or(Mode::Serve);
         let mut written = Self {
             mode,
             values: BTreeMap::new(),
@@ -155,14 +197,12 @@ impl Written {
                 }
                 (None, _) => written
                     .mistakes
-                    .push(format!("{word}: no such command (the only one is \"dev\")")),
+                    .push(format!("{word}: no such command (there are dev, health and selftest)")),
                 (Some(setting), _) if !setting.group.is_read_by(mode) => {
-                    let command = if mode == Mode::Dev {
-                        "\"chat-node\" alone"
-                    } else {
-                        "\"chat-node dev\""
-                    };
-                    written.mistakes.push(format!("{flag}: only for {command}"));
+                    let readers: Vec<&str> = setting.group.readers().iter().map(|reader| reader.command()).collect();
+                    written
+                        .mistakes
+                        .push(format!("{flag}: only for {}", readers.join(" and ")));
                 }
                 (Some(_), None) => written.mistakes.push(format!("{flag}: its value is missing")),
                 (Some(setting), Some(value)) => {

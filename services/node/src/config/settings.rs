@@ -71,6 +71,17 @@ pub enum LogFormat {
     Json,
 }
 
+impl Listen {
+    /// The host by which this machine itself reaches it.
+    pub(super) fn host_from_here(&self) -> &str {
+        match self.host.as_str() {
+            "0.0.0.0" => "127.0.0.1",
+            "::" => "::1",
+            host => host,
+        }
+    }
+}
+
 impl Config {
     /// A node for tests: free ports on the loopback address, the memory store, no peers, quiet, default limits.
     #[must_use]
@@ -128,7 +139,11 @@ fn read_node_id(reading: &mut Reading<'_>) -> NodeId {
     })
 }
 
-fn read_listen(reading: &mut Reading<'_>, host: &'static raw::Setting, port: &'static raw::Setting) -> Listen {
+pub(super) fn read_listen(
+    reading: &mut Reading<'_>,
+    host: &'static raw::Setting,
+    port: &'static raw::Setting,
+) -> Listen {
     let text = reading.text(host).trim();
     if text.contains(char::is_whitespace) {
         reading.mistake(host, format_args!("{text:?} is not a host name or address"));

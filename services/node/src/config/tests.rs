@@ -28,6 +28,20 @@ fn dev(args: &[&str], env: &[(&str, &str)]) -> DevOptions {
     }
 }
 
+fn health(args: &[&str], env: &[(&str, &str)]) -> HealthOptions {
+    match load(args, env) {
+        Ok(Command::Health(options)) => options,
+        other => panic!("expected a question, got {other:?}"),
+    }
+}
+
+fn selftest(args: &[&str], env: &[(&str, &str)]) -> SelftestOptions {
+    match load(args, env) {
+        Ok(Command::Selftest(options)) => options,
+        other => panic!("expected a conversation, got {other:?}"),
+    }
+}
+
 fn mistakes(args: &[&str], env: &[(&str, &str)]) -> Vec<String> {
     load(args, env).expect_err("expected mistakes")
 }
@@ -109,6 +123,8 @@ fn every_setting_has_a_variable_a_flag_a_place_in_the_help_and_a_default_that_is
     assert!(matches!(load(&["dev", "-V"], &[]), Ok(Command::Version)));
     serve(&[], &[("NODE_ID", "n")]);
     dev(&["dev"], &[]);
+    health(&["health"], &[]);
+    selftest(&["selftest"], &[]);
 }
 
 #[test]
@@ -133,7 +149,7 @@ fn all_mistakes_are_listed_at_once() {
     let expected = [
         "--colour: no such flag (see --help)",
         "--node-id: its value is missing",
-        "serve: no such command (the only one is \"dev\")",
+        "serve: no such command (there are dev, health and selftest)",
         "--nodes: only for \"chat-node dev\"",
         "--xmlrpc-port: \"80a\" is not a whole number from 0 to 65535 (port, 0 for a free one)",
         "WEBSOCKET_PORT: \"\" is not a whole number from 0 to 65535 (port, 0 for a free one)",
@@ -258,4 +274,81 @@ fn dev_refuses_the_flags_of_one_node_and_ports_that_do_not_exist() {
         .collect();
     let distinct: std::collections::BTreeSet<_> = ports.iter().collect();
     assert_eq!((distinct.len(), ports.iter().max()), (30, Some(&65_535)));
+}
+
+#[test]
+fn health_asks_the_node_that_the_same_environment_runs() {
+    let env = [
+        ("NODE_ID", "not even a host name"),
+        ("OPERATIONS_HOST", "0.0.0.0"),
+        ("OPERATIONS_PORT", "9101"),
+    ];
+    let options = health(&["health"], &env);
+    assert_eq!((options.host.as_str(), options.port), ("127.0.0.1", 9101));
+    assert_eq!(
+        (options.probe, options.patience),
+        (Probe::Ready, Duration::from_secs(2))
+    );
+    let options = health(&["health", "--operations-host", "::", "--probe=LIVE"], &env);
+    assert_eq!((options.host.as_str(), options.probe.path()), ("::1", "/live"));
+    assert_eq!(health(&["health", "--operations-host=10.1.2.3"], &env).host, "10.1.2.3");
+}
+
+#[test]
+fn health_refuses_what_belongs_to_other_commands() {
+    let mistakes = mistakes(
+        &["health", "--websocket-port=1", "--log-level=info", "--probe=maybe"],
+        &[],
+    );
+    assert_eq!(
+        mistakes,
+        [
+            "--websocket-port: only for \"chat-node\" alone and \"chat-node selftest\"",
+            "--log-level: only for \"chat-node\" alone and \"chat-node dev\"",
+            "--probe: \"maybe\" is none of ready, live, startup",
+        ]
+    );
+}
+
+#[test]
+fn selftest_talks_to_the_node_of_the_same_environment_or_to_those_that_are_named() {
+    let own = selftest(&["selftest"], &[("WEBSOCKET_PORT", "8085"), ("WEBSOCKET_HOST", "")]);
+    assert_eq!(own.targets, ["ws://127.0.0.1:8085"]);
+    assert_eq!(
+        selftest(&["selftest"], &[("WEBSOCKET_HOST", "::")]).targets,
+        ["ws://[::1]:8080"]
+    );
+    let named = selftest(
+        &[
+            "selftest",
+            "--targets",
+            "ws://a:1, ws://b:2/,",
+            "--metrics=http://a:9100/metrics",
+        ],
+        &[("WEBSOCKET_HOST", "0.0.0.0")],
+    );
+    assert_eq!(named.targets, ["ws://a:1", "ws://b:2/"]);
+    assert_eq!(named.metrics, ["http://a:9100/metrics"]);
+}
+
+#[test]
+fn selftest_names_every_target_that_is_none() {
+    let wrong = mistakes(&["selftest", "--targets=a:1,wss://b,ws://c", "--metrics=ws://d"], &[]);
+    assert_eq!(
+        wrong,
+        [
+            "--targets: \"a:1\" is no URL that begins with ws://host",
+            "--targets: \"wss://b\" is no URL that begins with ws://host",
+            "--metrics: \"ws://d\" is no URL that begins with http://host",
+        ]
+    );
+    assert_eq!(
+        mistakes(&["selftest", "--targets="], &[]),
+        ["--targets: is empty (expected ws://host:port)"]
+    );
+    let many = vec!["ws://a"; MOST_TARGETS + 1].join(",");
+    assert_eq!(
+        mistakes(&["selftest", "--targets", &many], &[]),
+        ["--targets: has more than 64 entries"]
+    );
 }

@@ -1,14 +1,15 @@
 //! The operations port: `/metrics`, `/live`, `/ready`, `/startup`.
 //!
 //! It runs on a thread of its own ([`OpsRuntime`]), so that it answers while the main runtime is too busy to, and can
-//! say so: `/live` looks at a pulse that only the main runtime keeps beating.
+//! say so: `/live` looks at pulses that only the event loops of the main runtime keep beating.
 
 mod probes;
 mod runtime;
 #[cfg(test)]
 mod tests;
 
-pub use probes::{Pulse, Readiness, Stage};
+pub(crate) use probes::BEAT;
+pub use probes::{Pulse, Pulses, Readiness, Stage};
 pub use runtime::OpsRuntime;
 
 use crate::telemetry::metrics::Metrics;
@@ -43,7 +44,7 @@ pub struct OpsState {
     /// For `/ready` and `/startup`.
     pub readiness: Arc<Readiness>,
     /// For `/live`.
-    pub pulse: Arc<Pulse>,
+    pub pulses: Arc<Pulses>,
 }
 
 /// A served operations port. It is served until [`OpsHandle::stop`], or until its runtime stops.
@@ -121,14 +122,14 @@ fn routes(state: OpsState) -> BoxedFilter<(Response<String>,)> {
     let OpsState {
         metrics,
         readiness,
-        pulse,
+        pulses,
     } = state;
     let ready = Arc::clone(&readiness);
     let metrics = warp::path!("metrics").map(move || answer_metrics(&metrics));
-    let live = warp::path!("live").map(move || match pulse.check() {
+    let live = warp::path!("live").map(move || match pulses.check() {
         Ok(()) => plain(StatusCode::OK, "live\n".into()),
-        Err(silence) => {
-            let text = format!("the main runtime has been silent for {} ms\n", silence.as_millis());
+        Err((who, silence)) => {
+            let text = format!("{who} has been silent for {} ms\n", silence.as_millis());
             plain(StatusCode::SERVICE_UNAVAILABLE, text)
         }
     });

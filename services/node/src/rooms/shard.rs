@@ -5,6 +5,7 @@
 
 use super::originals::{self, BroadcastPage};
 use super::{Request, ShardInput, Shared, room_limits};
+use crate::http::ops::BEAT;
 use crate::peers::{Located, Peers};
 use crate::session::Session;
 use crate::session::outbound::Flushed;
@@ -206,14 +207,22 @@ impl Shard {
         }
     }
 
-    pub(super) async fn run(mut self, mut inputs: mpsc::Receiver<ShardInput>) {
-        let far = std::time::Duration::from_secs(3_600);
+    /// Turns until every sender of `inputs` is gone, at least once per beat. `number` tells which pulse is its.
+    pub(super) async fn run(mut self, number: usize, mut inputs: mpsc::Receiver<ShardInput>) {
+        let pulses = Arc::clone(&self.outside.shared.pulses);
+        let beat = || {
+            if let Some(pulse) = pulses.shards.get(number) {
+                pulse.beat();
+            }
+        };
+        beat();
         loop {
             let deadline = self
                 .deadlines
                 .first()
                 .map(|(at, _)| self.outside.shared.clock.instant(*at));
-            let deadline = deadline.unwrap_or_else(|| std::time::Instant::now() + far);
+            let next_beat = std::time::Instant::now() + BEAT;
+            let deadline = deadline.map_or(next_beat, |deadline| deadline.min(next_beat));
             tokio::select! {
                 biased;
                 Some(outcomes) = self.outcomes.recv() => self.on_outcomes(outcomes),
@@ -238,6 +247,7 @@ impl Shard {
             }
             self.on_time();
             self.end_turn();
+            beat();
         }
     }
 

@@ -31,21 +31,30 @@ macro_rules! settings {
 
 settings! {
     NODE_ID: Addresses, Kind::Text, Derived("the host name"), "Who this node is, over all its lives.";
-    WEBSOCKET_HOST: Addresses, Kind::Text, Text("0.0.0.0"), "Where clients are accepted; empty means everywhere.";
-    WEBSOCKET_PORT: Addresses, PORTS, Text("8080"), "Port for clients.";
+    WEBSOCKET_HOST: ClientPort, Kind::Text, Text("0.0.0.0"), "Where clients are accepted; empty means everywhere.";
+    WEBSOCKET_PORT: ClientPort, PORTS, Text("8080"), "Port for clients.";
     XMLRPC_HOST: Addresses, Kind::Text, Text("0.0.0.0"), "Where peers are accepted; empty means everywhere.";
     XMLRPC_PORT: Addresses, PORTS, Text("9090"), "Port for peers.";
     XMLRPC_ADDRESS: Addresses, Kind::Text, Derived("http://<NODE_ID>:<XMLRPC_PORT>"),
         "URL under which all peers reach this node; empty tells them to use their own entry.";
     PEER_NODES: Addresses, Kind::Text, Text(""),
         "The other nodes: id:http://host:port[/path] or id:host:port, separated by commas.";
-    OPERATIONS_HOST: Addresses, Kind::Text, Text("0.0.0.0"),
+    OPERATIONS_HOST: OperationsPort, Kind::Text, Text("0.0.0.0"),
         "Where metrics and probes are served; empty means everywhere.";
-    OPERATIONS_PORT: Addresses, PORTS, Text("9100"), "Port for metrics and probes.";
+    OPERATIONS_PORT: OperationsPort, PORTS, Text("9100"), "Port for metrics and probes.";
 
     NODES: Dev, Kind::Number(1, 10, "nodes"), Text("3"), "How many nodes the cluster has.";
     BASE_PORT: Dev, Kind::Number(1, 64_505, "port"), Text("8080"),
         "P: node i accepts clients on P+i, peers on P+1010+i, and serves metrics on P+1020+i.";
+
+    PROBE: Health, Kind::Choice(&["ready", "live", "startup"]), Text("ready"), "What is asked.";
+    ANSWER_TIMEOUT_MS: Health, Kind::Number(1, DAY_MS, "ms"), Text("2000"), "Longest wait for the answer.";
+
+    TARGETS: Selftest, Kind::Text, Derived("ws://127.0.0.1:<WEBSOCKET_PORT>"),
+        "Where to chat: ws://host:port, separated by commas; one gets two connections, several get one each.";
+    METRICS: Selftest, Kind::Text, Text(""),
+        "Metrics to read afterwards: http://host:port/metrics, separated by commas.";
+    PATIENCE_MS: Selftest, Kind::Number(1, DAY_MS, "ms"), Text("60000"), "Longest time for all of it.";
 
     STORE: Storage, Kind::Choice(&["local", "memory"]), Text("local"),
         "Where messages are kept: on disk, or nowhere.";

@@ -1,4 +1,4 @@
-//! What the probes look at: how far the node is, and whether its main runtime still turns.
+//! What the probes look at: how far the node is, and whether its event loops still turn.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -36,13 +36,43 @@ impl Readiness {
     }
 }
 
-/// Longest silence of a runtime that counts as alive.
+/// Longest silence of an event loop that counts as alive.
 const LONGEST_SILENCE: Duration = Duration::from_secs(10);
 
-/// How often a live runtime beats.
-const BEAT: Duration = Duration::from_secs(1);
+/// How often a live event loop beats at least.
+pub(crate) const BEAT: Duration = Duration::from_secs(1);
 
-/// A sign of life: one runtime beats, another looks.
+/// The pulses of all event loops that must move: the main runtime and every shard of rooms.
+#[derive(Debug)]
+pub struct Pulses {
+    /// Of the main runtime.
+    pub main: Pulse,
+    /// Of each shard.
+    pub shards: Vec<Pulse>,
+}
+
+impl Pulses {
+    /// The main runtime beats now; shards count from their first beat, because they start when the store is open.
+    #[must_use]
+    pub fn new(shards: usize) -> Self {
+        Self {
+            main: Pulse::default(),
+            shards: std::iter::repeat_with(Pulse::not_yet).take(shards).collect(),
+        }
+    }
+
+    /// Whether everything has beaten within the last ten seconds.
+    ///
+    /// # Errors
+    /// Who has not, and for how long.
+    pub fn check(&self) -> Result<(), (&'static str, Duration)> {
+        self.main.check().map_err(|silence| ("the main runtime", silence))?;
+        let silent = self.shards.iter().filter_map(|shard| shard.check().err()).max();
+        silent.map_or(Ok(()), |silence| Err(("a shard of rooms", silence)))
+    }
+}
+
+/// A sign of life: one event loop beats, another looks.
 #[derive(Debug)]
 pub struct Pulse {
     origin: Instant,
@@ -63,6 +93,15 @@ impl Pulse {
         Self {
             origin,
             last: AtomicU64::new(0),
+        }
+    }
+
+    /// A pulse that may take its time for its first beat.
+    #[must_use]
+    pub fn not_yet() -> Self {
+        Self {
+            origin: Instant::now(),
+            last: AtomicU64::new(u64::MAX),
         }
     }
 

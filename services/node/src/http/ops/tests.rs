@@ -10,11 +10,11 @@ struct Port {
     state: OpsState,
 }
 
-fn start(pulse: Pulse) -> Port {
+fn start(pulses: Pulses) -> Port {
     let state = OpsState {
         metrics: Metrics::new(),
         readiness: Arc::default(),
-        pulse: Arc::new(pulse),
+        pulses: Arc::new(pulses),
     };
     let runtime = OpsRuntime::start().unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -47,7 +47,7 @@ impl Port {
 
 #[test]
 fn a_node_is_ready_only_between_starting_and_stopping() {
-    let port = start(Pulse::default());
+    let port = start(Pulses::new(2));
     assert_eq!(port.get("/ready"), (503, "starting\n".into()));
     assert_eq!(port.get("/startup"), (503, "starting\n".into()));
     port.state.readiness.advance(Stage::Ready);
@@ -60,22 +60,41 @@ fn a_node_is_ready_only_between_starting_and_stopping() {
     assert_eq!(port.state.readiness.stage(), Stage::Stopping);
 }
 
+/// A pulse whose last beat was too long ago.
+fn silent() -> Pulse {
+    let long_ago = Instant::now().checked_sub(Duration::from_secs(11));
+    Pulse::beating_since(long_ago.expect("the machine runs for 11 s"))
+}
+
 #[test]
 fn a_silent_main_runtime_is_not_live_until_it_beats_again() {
-    let long_ago = Instant::now()
-        .checked_sub(Duration::from_secs(11))
-        .expect("the machine runs for 11 s");
-    let port = start(Pulse::beating_since(long_ago));
+    let port = start(Pulses {
+        main: silent(),
+        shards: vec![Pulse::default()],
+    });
     let (status, text) = port.get("/live");
     assert_eq!(status, 503);
     assert!(text.starts_with("the main runtime has been silent for 11"), "{text}");
-    port.state.pulse.beat();
+    port.state.pulses.main.beat();
+    assert_eq!(port.get("/live"), (200, "live\n".into()));
+}
+
+#[test]
+fn one_silent_shard_is_enough_not_to_be_live() {
+    let port = start(Pulses {
+        main: Pulse::default(),
+        shards: vec![Pulse::default(), silent()],
+    });
+    let (status, text) = port.get("/live");
+    assert_eq!(status, 503);
+    assert!(text.starts_with("a shard of rooms has been silent for 11"), "{text}");
+    port.state.pulses.shards[1].beat();
     assert_eq!(port.get("/live"), (200, "live\n".into()));
 }
 
 #[test]
 fn metrics_are_served_as_text_with_their_type() {
-    let port = start(Pulse::default());
+    let port = start(Pulses::new(2));
     port.state.metrics.connections.set(3);
     let answer = port.send("GET /metrics HTTP/1.0\r\n\r\n");
     assert!(
@@ -89,7 +108,7 @@ fn metrics_are_served_as_text_with_their_type() {
 
 #[test]
 fn other_paths_and_methods_are_refused() {
-    let port = start(Pulse::default());
+    let port = start(Pulses::new(2));
     assert_eq!(port.get("/").0, 404);
     assert_eq!(port.get("/metrics/more").0, 404);
     assert!(
@@ -101,7 +120,7 @@ fn other_paths_and_methods_are_refused() {
 
 #[test]
 fn a_stopped_port_refuses_connections_and_its_thread_runs_other_tasks() {
-    let Port { runtime, handle, .. } = start(Pulse::default());
+    let Port { runtime, handle, .. } = start(Pulses::new(2));
     handle.stop();
     let address = handle.address();
     // The listener goes when the aborted task does.
@@ -121,7 +140,7 @@ fn a_stopped_port_refuses_connections_and_its_thread_runs_other_tasks() {
 
 #[test]
 fn stopping_the_runtime_closes_the_port_and_open_connections() {
-    let Port { runtime, handle, .. } = start(Pulse::default());
+    let Port { runtime, handle, .. } = start(Pulses::new(2));
     let mut open = std::net::TcpStream::connect(handle.address()).unwrap();
     runtime.stop();
     assert!(std::net::TcpStream::connect(handle.address()).is_err());
