@@ -21,6 +21,15 @@ fix:
 ci:
     bash .ci/run
 
+# The files that are made from others: README and schema of the chart.
+generate:
+    cargo run -p chat-kube -- generate
+
+# The chart on the cluster that KUBECONFIG names, see docs/kubernetes.md.
+kube *args:
+    cargo build --release -p chat-tui --locked
+    PATH="$(realpath "${CARGO_TARGET_DIR:-target}")/release:$PATH" cargo run -p chat-kube --locked -- run {{args}}
+
 # Only the machines: less than a minute after a change.
 engine:
     cargo test -p chat-engine

@@ -1,0 +1,31 @@
+{{/* Everything that all nodes are told, as variables. */}}
+{{- define "chat.config" -}}
+WEBSOCKET_HOST: {{ .Values.listenHost | quote }}
+WEBSOCKET_PORT: "8080"
+XMLRPC_HOST: {{ .Values.listenHost | quote }}
+XMLRPC_PORT: "9090"
+OPERATIONS_HOST: {{ .Values.listenHost | quote }}
+OPERATIONS_PORT: "9100"
+PEER_NODES: {{ include "chat.peers" . | quote }}
+STORE: {{ ternary "local" "memory" .Values.persistence.enabled }}
+DATA_DIR: /data/chat
+LOG_LEVEL: {{ .Values.log.level | quote }}
+LOG_FORMAT: {{ .Values.log.format }}
+# The time in which proxies learn that the node goes has passed in the hook of the pod.
+DRAIN_ACCEPT_MS: "0"
+DRAIN_WINDOW_MS: {{ mul .Values.drain.windowSeconds 1000 | quote }}
+GRACE_MS: {{ mul (include "chat.graceSeconds" . | int) 1000 | quote }}
+{{- range $name, $value := .Values.config }}
+{{ $name }}: {{ int64 $value | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* All nodes. One list serves them all: each leaves itself out. */}}
+{{- define "chat.peers" -}}
+{{- $root := . -}}
+{{- $peers := list -}}
+{{- range until (int .Values.replicas) -}}
+{{- $peers = printf "%s-%d:http://%s:9090" (include "chat.fullname" $root) . (include "chat.podHost" (list $root .)) | append $peers -}}
+{{- end -}}
+{{- join "," $peers -}}
+{{- end -}}

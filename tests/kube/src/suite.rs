@@ -1,0 +1,167 @@
+//! The chart on a real cluster: whatever `KUBECONFIG` names.
+//!
+//! A scenario makes namespaces of its own, each of which enforces the *restricted* standard, and removes them. What is
+//! asserted prints its figure. The image of the chart's default values must be on the machines already.
+
+mod accepted;
+mod conversation;
+mod install;
+mod notes;
+mod release;
+
+use crate::tools;
+use std::fmt::Display;
+use std::time::{Duration, Instant};
+
+/// Longest time until an installed release is ready, and for anything else that takes long.
+pub(crate) const LONG: Duration = Duration::from_secs(240);
+
+/// Longest time for one request to the cluster, and for what follows within seconds.
+pub(crate) const SHORT: Duration = Duration::from_secs(60);
+
+/// A part of the suite that can run by itself.
+#[derive(Debug)]
+pub struct Scenario {
+    /// What to call it.
+    pub name: &'static str,
+    /// What holds when it passes.
+    pub about: &'static str,
+    /// Programs besides helm and kubectl that it needs.
+    needs: &'static [&'static str],
+    run: fn(&mut Suite<'_>) -> Result<(), String>,
+}
+
+/// All of them, in the order in which they run.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "accepted",
+        about: "the API server accepts every object of every set of values; a ServiceMonitor comes by itself where its kind is known",
+        needs: &[],
+        run: accepted::every_object,
+    },
+    Scenario {
+        name: "zero-values",
+        about: "with zero values three nodes are ready, on machines of their own, and found each other; helm test passes twice",
+        needs: &[],
+        run: install::zero_values,
+    },
+    Scenario {
+        name: "conversation",
+        about: "the line client chats over two pods through port-forwards",
+        needs: &["chat-tui"],
+        run: conversation::over_two_pods,
+    },
+    Scenario {
+        name: "notes",
+        about: "the commands of the notes work as they stand, and remove everything",
+        needs: &["chat-tui"],
+        run: notes::unedited,
+    },
+    Scenario {
+        name: "long-name",
+        about: "the same under a name of 53 characters, beside another release in another namespace",
+        needs: &["chat-tui"],
+        run: notes::under_the_longest_name,
+    },
+    Scenario {
+        name: "one-machine",
+        about: "three nodes become ready on one machine",
+        needs: &[],
+        run: install::on_one_machine,
+    },
+];
+
+/// What the scenarios of a run share.
+pub(crate) struct Suite<'a> {
+    say: &'a mut dyn FnMut(&str),
+    /// A release with zero values, installed by the first scenario that needs one.
+    default: Option<release::Release>,
+}
+
+impl Suite<'_> {
+    /// Prints a figure of the running scenario.
+    pub(crate) fn figure(&mut self, what: &str, figure: impl Display) {
+        (self.say)(&format!("    {what}: {figure}"));
+    }
+}
+
+/// Runs the named scenarios, or all.
+///
+/// # Errors
+/// Which failed, or were skipped although `CHAT_KUBE_ALL` is 1.
+pub fn run(names: &[String], say: &mut dyn FnMut(&str)) -> Result<(), String> {
+    if let Some(name) = names
+        .iter()
+        .find(|name| SCENARIOS.iter().all(|scenario| scenario.name != name.as_str()))
+    {
+        return Err(format!("no scenario is called {name} (see `chat-kube list`)"));
+    }
+    let version = tools::output("kubectl", &["version", "--output=json"], SHORT)?;
+    let version: serde_json::Value = serde_json::from_str(&version).map_err(|why| why.to_string())?;
+    say(&format!(
+        "Kubernetes {}",
+        version["serverVersion"]["gitVersion"]
+            .as_str()
+            .unwrap_or("of no version")
+    ));
+    let mut suite = Suite { say, default: None };
+    let (mut failed, mut skipped, mut passed) = (Vec::new(), Vec::new(), 0_u32);
+    for scenario in SCENARIOS {
+        if !names.is_empty() && names.iter().all(|name| name != scenario.name) {
+            continue;
+        }
+        (suite.say)(&format!("{}: {}", scenario.name, scenario.about));
+        if let Some(missing) = scenario.needs.iter().find(|program| !tools::exists(program)) {
+            (suite.say)(&format!("SKIPPED {}: {missing} is not on PATH", scenario.name));
+            skipped.push(scenario.name);
+            continue;
+        }
+        let since = Instant::now();
+        match (scenario.run)(&mut suite) {
+            Ok(()) => {
+                passed += 1;
+                (suite.say)(&format!(
+                    "passed {} in {:.1} s",
+                    scenario.name,
+                    since.elapsed().as_secs_f64()
+                ));
+            }
+            Err(why) => {
+                (suite.say)(&format!("FAILED {}: {why}", scenario.name));
+                failed.push(scenario.name);
+            }
+        }
+    }
+    if let Some(release) = suite.default.take()
+        && let Err(why) = release.remove()
+    {
+        (suite.say)(&format!("FAILED to remove the namespace of the suite: {why}"));
+        failed.push("remove");
+    }
+    say(&format!(
+        "{passed} passed, {} failed, {} skipped",
+        failed.len(),
+        skipped.len()
+    ));
+    if !failed.is_empty() {
+        Err(format!("failed: {}", failed.join(", ")))
+    } else if !skipped.is_empty() && must_run_all() {
+        Err(format!("skipped, but CHAT_KUBE_ALL is 1: {}", skipped.join(", ")))
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether what cannot be run counts as failed.
+// A switch of the tests, not a setting of a program.
+#[allow(clippy::disallowed_methods)]
+#[must_use]
+pub fn must_run_all() -> bool {
+    std::env::var("CHAT_KUBE_ALL").is_ok_and(|value| value == "1")
+}
+
+/// The command that makes volumes of removed claims usable again, where the cluster does not do that by itself.
+#[allow(clippy::disallowed_methods)]
+pub(crate) fn reclaim_hook() -> Option<String> {
+    std::env::var("CHAT_KUBE_RECLAIM").ok().filter(|hook| !hook.is_empty())
+}

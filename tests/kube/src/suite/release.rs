@@ -1,0 +1,204 @@
+//! A release of the chart in a namespace of its own.
+
+use super::{LONG, SHORT, reclaim_hook};
+use crate::helm::chart;
+use crate::tools::{self, Said, until};
+use serde_json::Value as Json;
+use std::time::{Duration, Instant};
+
+/// How many nodes the chart's default values ask for.
+pub(super) const NODES: usize = 3;
+
+/// The namespace goes when it is dropped; [`Self::remove`] also waits for that.
+#[derive(Debug)]
+pub(super) struct Namespace {
+    pub(super) name: String,
+}
+
+impl Namespace {
+    /// Makes one that enforces the *restricted* standard, after removing what an interrupted run may have left.
+    pub(super) fn restricted(name: &str) -> Result<Self, String> {
+        kubectl(&[
+            "delete",
+            "namespace",
+            name,
+            "--ignore-not-found",
+            "--wait=true",
+            "--timeout=180s",
+        ])?;
+        kubectl(&["create", "namespace", name])?;
+        let this = Self { name: name.to_owned() };
+        let labels = ["enforce", "warn"].map(|mode| format!("pod-security.kubernetes.io/{mode}=restricted"));
+        kubectl(&["label", "namespace", name, &labels[0], &labels[1]])?;
+        until("the namespace has its default account", SHORT, || {
+            kubectl(&["get", "serviceaccount", "default", "--namespace", name])
+        })?;
+        Ok(this)
+    }
+
+    /// Removes it with all that is in it, and waits.
+    pub(super) fn remove(self) -> Result<(), String> {
+        self.delete(true)?;
+        if let Some(hook) = reclaim_hook() {
+            tools::output("sh", &["-c", &hook], SHORT)?;
+        }
+        Ok(())
+    }
+
+    fn delete(&self, wait: bool) -> Result<(), String> {
+        // Only to be faster: the namespace would wait for the grace period of the pods.
+        let orphan = [
+            "delete",
+            "statefulsets",
+            "--all",
+            "--cascade=orphan",
+            "--namespace",
+            &self.name,
+        ];
+        let kill = ["delete", "pods", "--all", "--grace-period=1", "--namespace", &self.name];
+        for hurry in [&orphan[..], &kill[..]] {
+            let _tried = tools::run("kubectl", hurry, "", SHORT);
+        }
+        let wait = format!("--wait={wait}");
+        kubectl(&[
+            "delete",
+            "namespace",
+            &self.name,
+            "--ignore-not-found",
+            &wait,
+            "--timeout=180s",
+        ])
+        .map(drop)
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        // What it leaves is removed by the next run.
+        let _tried = self.delete(false);
+    }
+}
+
+/// An installed release.
+#[derive(Debug)]
+pub(super) struct Release {
+    pub(super) name: String,
+    pub(super) namespace: Namespace,
+    /// From the command to its return: every node ready.
+    pub(super) ready_after: Duration,
+    since: Instant,
+}
+
+impl Release {
+    /// Installs the chart and waits until it is ready.
+    pub(super) fn install(name: &str, namespace: Namespace, args: &[&str]) -> Result<Self, String> {
+        let chart = chart();
+        let chart = chart.to_string_lossy();
+        let mut all = vec![
+            "install",
+            name,
+            &chart,
+            "--namespace",
+            &namespace.name,
+            "--wait",
+            "--timeout=180s",
+        ];
+        all.extend(args);
+        let since = Instant::now();
+        if let Err(why) = tools::output("helm", &all, LONG) {
+            let seen = kubectl(&["get", "pods,events", "--namespace", &namespace.name]);
+            return Err(format!("{why}\n{}", seen.unwrap_or_default()));
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            namespace,
+            ready_after: since.elapsed(),
+            since,
+        })
+    }
+
+    /// Since the command to install it.
+    pub(super) fn age(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// Runs kubectl in its namespace.
+    pub(super) fn kubectl(&self, args: &[&str]) -> Result<String, String> {
+        let mut all = vec!["--namespace", self.namespace.name.as_str()];
+        all.extend(args);
+        kubectl(&all)
+    }
+
+    /// Its pods, by name.
+    pub(super) fn pods(&self) -> Result<Vec<Json>, String> {
+        let selector = format!("app.kubernetes.io/name=chat,app.kubernetes.io/instance={}", self.name);
+        let text = self.kubectl(&["get", "pods", "--selector", &selector, "--output=json"])?;
+        let list: Json = serde_json::from_str(&text).map_err(|why| why.to_string())?;
+        Ok(list["items"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// Their names.
+    pub(super) fn pod_names(&self) -> Result<Vec<String>, String> {
+        let name = |pod: &Json| pod["metadata"]["name"].as_str().map(str::to_owned);
+        Ok(self.pods()?.iter().filter_map(name).collect())
+    }
+
+    /// The metrics of a node, asked through the API server.
+    pub(super) fn metrics(&self, pod: &str) -> Result<String, String> {
+        let path = format!(
+            "/api/v1/namespaces/{}/pods/{pod}:9100/proxy/metrics",
+            self.namespace.name
+        );
+        kubectl(&["get", "--raw", &path])
+    }
+
+    /// Waits until every node says that every other one is healthy.
+    pub(super) fn found_each_other(&self) -> Result<(), String> {
+        let names = self.pod_names()?;
+        until("all nodes are healthy peers of each other", SHORT, || {
+            for name in &names {
+                let metrics = self.metrics(name)?;
+                for peer in names.iter().filter(|peer| *peer != name) {
+                    let line = format!("chat_peer_health{{peer=\"{peer}\"}} 2");
+                    if !metrics.lines().any(|found| found == line) {
+                        return Err(format!("{name} does not say: {line}"));
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Runs `helm test`; what its pod said.
+    pub(super) fn test(&self) -> Result<String, String> {
+        tools::output(
+            "helm",
+            &[
+                "test",
+                &self.name,
+                "--namespace",
+                &self.namespace.name,
+                "--logs",
+                "--timeout=120s",
+            ],
+            LONG,
+        )
+    }
+
+    /// Removes it with its namespace.
+    pub(super) fn remove(self) -> Result<(), String> {
+        self.namespace.remove()
+    }
+}
+
+/// Runs kubectl; its standard output.
+pub(super) fn kubectl(args: &[&str]) -> Result<String, String> {
+    tools::output("kubectl", args, LONG)
+}
+
+/// Applies objects; all that kubectl says.
+pub(super) fn apply(args: &[&str], objects: &str) -> Result<Said, String> {
+    let mut all = vec!["apply", "--filename", "-"];
+    all.extend(args);
+    tools::run("kubectl", &all, objects, SHORT)
+}
