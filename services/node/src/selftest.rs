@@ -254,15 +254,22 @@ async fn delete(url: &str, room: &str) -> Result<&'static str, String> {
             RawFrame::Closed(closed) => return Err(closed.to_string()),
         };
         let frame: Value = serde_json::from_str(text.as_str()).map_err(|why| why.to_string())?;
-        match frame["type"].as_str() {
-            Some("delete_room_success") => return Ok("the room is deleted"),
-            // This branch goes when rooms can be deleted.
-            Some("delete_room_failed") if frame["data"]["reason"] == "Rooms cannot be deleted yet" => {
-                return Ok("the room stays: this version cannot delete rooms yet");
-            }
-            Some("delete_room_failed" | "error") => return Err(frame["data"].to_string()),
-            _ => {}
+        if let Some(verdict) = deleted(&frame) {
+            return verdict;
         }
+    }
+}
+
+/// What a frame says about the deletion, if it says how it ended.
+fn deleted(frame: &Value) -> Option<Result<&'static str, String>> {
+    match frame["type"].as_str() {
+        Some("delete_room_success") => Some(Ok("the room is deleted")),
+        // This branch goes when rooms can be deleted.
+        Some("delete_room_failed") if frame["data"]["reason"] == "Rooms cannot be deleted yet" => {
+            Some(Ok("the room stays: this version cannot delete rooms yet"))
+        }
+        Some("delete_room_failed" | "error") => Some(Err(frame["data"].to_string())),
+        _ => None,
     }
 }
 
@@ -281,4 +288,56 @@ fn metrics(options: &SelftestOptions, deadline: Instant, say: &mut dyn FnMut(&st
         say(&format!("{series} series of ours at {url}"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(seq: u64, id: &str, content: &str) -> NewMessage {
+        NewMessage {
+            message_id: id.into(),
+            room_id: "room".into(),
+            username: "selftest-0".into(),
+            content: content.into(),
+            seq,
+            timestamp: String::new(),
+        }
+    }
+
+    fn sent(seq: u64, id: &str, content: &str) -> (u64, String, String, String) {
+        (seq, id.into(), "selftest-0".into(), content.into())
+    }
+
+    #[test]
+    fn only_what_was_sent_in_its_order_and_numbered_from_1_is_right() {
+        let both = [sent(1, "a", "x"), sent(2, "b", "y")];
+        assert_eq!(compare(&both, &[heard(1, "a", "x"), heard(2, "b", "y")]), Ok(()));
+        for wrong in [
+            [heard(1, "b", "y"), heard(2, "a", "x")],
+            [heard(1, "a", "x"), heard(3, "b", "y")],
+            [heard(1, "a", "x"), heard(1, "a", "x")],
+            [heard(1, "a", "x"), heard(2, "b", "z")],
+            [heard(1, "a", "x"), heard(2, "c", "y")],
+        ] {
+            assert!(compare(&both, &wrong).is_err(), "{wrong:?}");
+        }
+        let late = [sent(2, "a", "x"), sent(3, "b", "y")];
+        assert!(compare(&late, &[heard(2, "a", "x"), heard(3, "b", "y")]).is_err());
+    }
+
+    #[test]
+    fn a_deletion_ends_with_success_or_a_reason() {
+        let frame = |kind: &str, reason: &str| json!({"type": kind, "data": {"room_id": "r", "reason": reason}});
+        assert_eq!(deleted(&frame("delete_room_initiated", "")), None);
+        assert_eq!(deleted(&frame("room_deleted", "")), None);
+        assert_eq!(
+            deleted(&frame("delete_room_success", "")),
+            Some(Ok("the room is deleted"))
+        );
+        let not_yet = deleted(&frame("delete_room_failed", "Rooms cannot be deleted yet"));
+        assert!(not_yet.unwrap().unwrap().contains("stays"));
+        let refused = deleted(&frame("delete_room_failed", "Node node3 timed out"));
+        assert!(refused.unwrap().unwrap_err().contains("node3"));
+    }
 }
