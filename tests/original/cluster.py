@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -18,23 +19,38 @@ from shapes import check
 PATIENCE = 20
 
 
+def reserve():
+    """A port that the system hands out to nobody else until this is closed, whether a node listens there or is dead."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    return held
+
+
 class StandIn:
-    def __init__(self, node_id, *options, websocket_port=0, xmlrpc_port=0, env=None):
+    def __init__(self, node_id, *options):
         self.node_id = node_id
-        command = [sys.executable, "-B", "-m", "original_node", "--control", *options]
-        environment = dict(
+        self._ports = [reserve(), reserve()]
+        self.websocket_port, self.xmlrpc_port = (held.getsockname()[1] for held in self._ports)
+        self.url = f"ws://127.0.0.1:{self.websocket_port}"
+        self.rpc_url = f"http://127.0.0.1:{self.xmlrpc_port}"
+        # The limits of the original are too short for a machine that does much else.
+        self._command = [sys.executable, "-B", "-m", "original_node", "--control", "--patience", "10", *options]
+        self._environment = dict(
             os.environ,
             NODE_ID=node_id,
             WEBSOCKET_HOST="127.0.0.1",
-            WEBSOCKET_PORT=str(websocket_port),
+            WEBSOCKET_PORT=str(self.websocket_port),
             XMLRPC_HOST="127.0.0.1",
-            XMLRPC_PORT=str(xmlrpc_port),
-            **(env or {}),
+            XMLRPC_PORT=str(self.xmlrpc_port),
         )
+        self.launch()
+
+    def launch(self):
         self.process = subprocess.Popen(
-            command,
+            self._command,
             cwd=Path(__file__).parent,
-            env=environment,
+            env=self._environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -42,10 +58,8 @@ class StandIn:
 
     def wait_until_ready(self):
         ready = json.loads(self.process.stdout.readline())
-        assert ready["ready"], ready
-        self.websocket_port, self.xmlrpc_port = ready["websocket_port"], ready["xmlrpc_port"]
-        self.url = f"ws://127.0.0.1:{self.websocket_port}"
-        self.rpc_url = f"http://127.0.0.1:{self.xmlrpc_port}"
+        ports = {"websocket_port": self.websocket_port, "xmlrpc_port": self.xmlrpc_port}
+        assert ready == {"ready": True, "node_id": self.node_id, **ports}, ready
         return self
 
     def tell(self, line):
@@ -71,6 +85,11 @@ class StandIn:
         self.process.wait()
         self.process.stdin.close()
         self.process.stdout.close()
+
+    def close(self):
+        self.kill()
+        for held in self._ports:
+            held.close()
 
 
 class Client:
@@ -131,13 +150,13 @@ class Client:
 class ClusterTest(unittest.TestCase):
     """Starts what a test asks for, and ends it."""
 
-    def start(self, node_id, *options, **more):
-        node = StandIn(node_id, *options, **more)
-        self.addCleanup(node.kill)
+    def start(self, node_id, *options):
+        node = StandIn(node_id, *options)
+        self.addCleanup(node.close)
         return node
 
-    def stand_in(self, node_id, *options, **more):
-        return self.start(node_id, *options, **more).wait_until_ready()
+    def stand_in(self, node_id, *options):
+        return self.start(node_id, *options).wait_until_ready()
 
     def cluster(self, count, *options):
         nodes = [self.start(f"node{n}", *options) for n in range(1, count + 1)]

@@ -1,6 +1,11 @@
 """How the environment is read, mistakes included."""
 
+import json
+import os
+import subprocess
+import sys
 import unittest
+from pathlib import Path
 
 from original_node.config import from_environment, parse_peers
 
@@ -32,6 +37,14 @@ class Environment(unittest.TestCase):
         self.assertEqual(from_environment({"XMLRPC_ADDRESS": ""}).xmlrpc_address, "")
         with self.assertRaises(ValueError):
             from_environment({"WEBSOCKET_PORT": ""})
+
+    def test_a_port_of_0_is_one_that_is_free_and_the_process_ends_with_its_input(self):
+        env = dict(os.environ, NODE_ID="x", WEBSOCKET_PORT="0", XMLRPC_PORT="0")
+        command = [sys.executable, "-B", "-m", "original_node", "--control"]
+        ended = subprocess.run(command, cwd=Path(__file__).parent, env=env, input="", capture_output=True, timeout=60)
+        ready = json.loads(ended.stdout)
+        self.assertEqual((ended.returncode, ready["ready"], ready["node_id"]), (0, True, "x"))
+        self.assertTrue(ready["websocket_port"] and ready["xmlrpc_port"], ready)
 
 
 if __name__ == "__main__":

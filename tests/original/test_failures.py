@@ -32,9 +32,9 @@ class Failures(ClusterTest):
         refused = bob.ask("send_message", "message_error", room_id=room, username="bob", content="x")
         self.assertEqual((refused["error"], refused["error_code"]), ("Room not found", "ROOM_NOT_FOUND"))
         bob.ask("leave_room", "leave_room_success", room_id=room, username="bob")
-        ports = {"websocket_port": nodes[0].websocket_port, "xmlrpc_port": nodes[0].xmlrpc_port}
-        again = self.stand_in("node1", **ports)
-        self.assertEqual(again.report()["rooms"], {})
+        nodes[0].launch()
+        nodes[0].wait_until_ready()
+        self.assertEqual(nodes[0].report()["rooms"], {})
         found = bob.ask("discover_rooms", "global_rooms_list")
         self.assertEqual((found["rooms"], found["nodes_unavailable"]), ([], []))
 
@@ -64,11 +64,12 @@ class Failures(ClusterTest):
         self.eventually(lambda: nodes[0].report()["health"] == {"node2": "healthy"}, "node2 is well")
 
     def test_everybody_is_thrown_out_in_the_end_active_or_not_and_goes_on_listening(self):
-        options = ("--cleanup-seconds", "0.1", "--inactivity-seconds", "2")
-        nodes, alice, bob, room = self.two_in_a_room(*options)
+        nodes, alice, bob, room = self.two_in_a_room("--cleanup-seconds", "0.05")
+        nodes[0].tell("inactivity 0")
         for client in (alice, bob):
             client.get("member_left", username="alice", member_count=1, reason="Inactivity")
             client.get("member_left", username="bob", member_count=0, reason="Inactivity")
+        nodes[0].tell("inactivity 900")
         refused = alice.ask("send_message", "message_error", room_id=room, username="alice", content="x")
         self.assertEqual(refused["error"], "Failed to add message")
         bob.say("join_room", room_id=room, username="bob")

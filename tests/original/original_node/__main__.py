@@ -3,17 +3,14 @@
 import argparse
 import logging
 import os
+import signal
 import sys
 import threading
 
 try:
     import websockets.sync.server  # noqa: F401
 except ImportError:
-    sys.exit(
-        "The Python library websockets (15 or newer) is missing. Install it for this Python:\n"
-        "    python3 -m venv VENV && VENV/bin/pip install 'websockets>=15'\n"
-        "and let the tests use it: CHAT_ORIGINAL_PYTHON=VENV/bin/python3"
-    )
+    sys.exit("The Python library websockets (15 or newer) is missing; tests/original/README.md says how to install it.")
 
 from . import config
 from .control import Control, say
@@ -26,10 +23,12 @@ from .websocket_side import WebSocketSide
 
 def main() -> None:
     options = parse_options()
+    # Blocked before any thread is there, in all of them, and taken in one place.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     # Quiet by default: a test that asks for trouble need not read about it.
     logging.basicConfig(level=logging.INFO if options.verbose else logging.CRITICAL, stream=sys.stderr)
     settings = config.from_environment()
-    node = Node(settings)
+    node = Node(settings, options.patience)
     for kind, words in options.mischief:
         node.mischief.set(kind, words)
 
@@ -40,19 +39,18 @@ def main() -> None:
     clients = WebSocketSide(node, settings.websocket_host, settings.websocket_port)
     watch = Watch(node, options.heartbeat_seconds, options.cleanup_seconds, options.inactivity_seconds)
     watch.start()
+    say({"ready": True, "node_id": node.node_id, "websocket_port": clients.port, "xmlrpc_port": rpc.port})
+    # Not before: an input that has ended already ends the process.
     if options.control:
         Control(node, rpc, watch).start()
-    say({"ready": True, "node_id": node.node_id, "websocket_port": clients.port, "xmlrpc_port": rpc.port})
 
     threading.Thread(target=clients.serve_forever, name="websocket", daemon=True).start()
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        # Clients are closed with 1001, unless one of them waits for a node that does not answer.
-        closing = threading.Thread(target=clients.close, daemon=True)
-        closing.start()
-        closing.join(2)
-        os._exit(0)
+    signal.sigwait({signal.SIGINT})
+    # Clients are closed with 1001, unless one of them waits for a node that does not answer.
+    closing = threading.Thread(target=clients.close, daemon=True)
+    closing.start()
+    closing.join(2 * options.patience)
+    os._exit(0)
 
 
 def parse_options() -> argparse.Namespace:
@@ -62,6 +60,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--heartbeat-seconds", type=float, default=30, metavar="N", help="default %(default)s")
     parser.add_argument("--cleanup-seconds", type=float, default=60, metavar="N", help="default %(default)s")
     parser.add_argument("--inactivity-seconds", type=float, default=900, metavar="N", help="default %(default)s")
+    parser.add_argument("--patience", type=float, default=1, metavar="N", help="limits of calls times N, default 1")
     for kind, (unit, _) in Mischief.PER_METHOD.items():
         parser.add_argument(f"--{kind}", action="append", default=[], metavar=f"METHOD[={unit.upper()}]")
     for kind, (unit, _) in Mischief.PLAIN.items():

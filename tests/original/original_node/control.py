@@ -44,6 +44,8 @@ class Control:
             self._node.peers.addresses = {node_id: address for node_id, _, address in pairs}
         elif verb == "address":
             self._node.address = words[0] if words else ""
+        elif verb == "inactivity":
+            self._watch.inactivity = float(words[0])
         elif verb == "calm":
             self._node.mischief.calm()
         elif verb == "report":

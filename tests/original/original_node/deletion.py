@@ -9,6 +9,7 @@ from . import state
 from .audience import Connection
 from .node import Node
 
+# Seconds.
 PREPARE_TIMEOUT = 5
 COMMIT_TIMEOUT = 5
 ROLLBACK_TIMEOUT = 5
@@ -97,7 +98,7 @@ def _ask_all(node: Node, seconds: float, method: str, *params) -> dict:
         asked = {
             node_id: pool.submit(node.peers.call, address, method, *params) for node_id, address in peers.items()
         }
-        in_time = not wait(asked.values(), timeout=seconds).not_done
+        in_time = not wait(asked.values(), timeout=seconds * node.patience).not_done
     if not in_time:
         return dict.fromkeys(peers)
     return {node_id: None if call.exception() else call.result() for node_id, call in asked.items()}

@@ -10,13 +10,16 @@ from .state import Room, Rooms
 
 
 class Node:
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, patience: float = 1):
+        """All time limits of calls are so many times those of the original."""
         self.node_id = config.node_id
         self.address = config.xmlrpc_address
         self.mischief = Mischief()
         self.rooms = Rooms(config.node_id)
         self.audience = Audience()
+        self.patience = patience
         self.peers = Peers(config.node_id, config.peers, self.mischief)
+        self.peers.discovery_seconds *= patience
         # Whoever serves a client, or looks after the members, holds it, also while waiting for another node: then every
         # client of this node waits. Calls of other nodes are served by a thread of their own and do not take it.
         self.loop = threading.Lock()

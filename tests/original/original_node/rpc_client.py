@@ -8,6 +8,7 @@ from xmlrpc.client import ServerProxy
 
 from .mischief import Mischief
 
+# Seconds.
 DISCOVERY_TIMEOUT = 3
 
 log = logging.getLogger("original.rpc_client")
@@ -20,6 +21,7 @@ class Peers:
         self.own_id = own_id
         self.addresses = dict(addresses)
         self._mischief = mischief
+        self.discovery_seconds = DISCOVERY_TIMEOUT
         self._lock = threading.Lock()
         # method -> {"ok": how many were answered, "failed": how many were not}
         self.made: dict[str, dict[str, int]] = {}
@@ -64,7 +66,7 @@ class Peers:
         # The limit is that of the whole process. It is put back as it was found, and as several of these run at the same
         # time, one may find that of another and leave it behind for ever.
         before = socket.getdefaulttimeout()
-        socket.setdefaulttimeout(DISCOVERY_TIMEOUT)
+        socket.setdefaulttimeout(self.discovery_seconds)
         try:
             return self.call(address, "get_hosted_rooms")
         finally:

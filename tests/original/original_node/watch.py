@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 from .node import Node
 
+# Seconds.
 HEARTBEAT_TIMEOUT = 2
 FAILURES_TO_FAILED = 2
 
@@ -26,7 +27,7 @@ class Watch:
         self._node = node
         self._heartbeat = heartbeat
         self._cleanup = cleanup
-        self._inactivity = timedelta(seconds=inactivity)
+        self.inactivity = inactivity
         # Kept for ever: after a failure, one more is enough, until one heartbeat is answered.
         self.health: dict[str, Health] = {}
 
@@ -62,7 +63,8 @@ class Watch:
         # As with votes: the time runs out in vain, for leaving the pool waits for the call.
         with ThreadPoolExecutor(max_workers=1) as pool:
             try:
-                answer = pool.submit(self._node.peers.call, address, "heartbeat").result(HEARTBEAT_TIMEOUT)
+                call = pool.submit(self._node.peers.call, address, "heartbeat")
+                answer = call.result(HEARTBEAT_TIMEOUT * self._node.patience)
                 return answer.get("status") == "ok"
             except Exception:
                 return False
@@ -74,7 +76,7 @@ class Watch:
                 self._node.announce_member(room, "member_left", event, skip=node_id)
 
     def _remove_idle(self) -> None:
-        limit = datetime.now(timezone.utc) - self._inactivity
+        limit = datetime.now(timezone.utc) - timedelta(seconds=self.inactivity)
         for room, username in self._node.rooms.members_where(lambda member: member.since < limit):
             was_member, event = self._node.rooms.remove_member(room, username, "Inactivity")
             if was_member:
