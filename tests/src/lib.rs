@@ -2,6 +2,8 @@
 
 pub mod chaos;
 pub mod extended;
+pub mod mixed;
+pub mod original;
 pub mod port;
 pub mod proxy;
 pub mod scripted_peer;
@@ -258,7 +260,7 @@ impl TestCluster {
         self.wait_until_connected(n, running).await;
     }
 
-    /// Waits until a node sees that so many nodes are there.
+    /// Waits until a node sees that so many nodes of this cluster are there.
     ///
     /// # Panics
     /// If that does not happen.
@@ -267,10 +269,9 @@ impl TestCluster {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let list = client.ask(&request::discover_rooms()).await;
-            if list["data"]["nodes_available"]
-                .as_array()
-                .is_some_and(|nodes| nodes.len() == count)
-            {
+            let available = list["data"]["nodes_available"].as_array();
+            let ours = |id: &&Value| self.configs.iter().any(|c| id.as_str() == Some(c.node_id.as_str()));
+            if available.is_some_and(|nodes| nodes.iter().filter(ours).count() == count) {
                 return;
             }
             assert!(

@@ -17,6 +17,8 @@ mod extended;
 mod line_client;
 #[path = "suite/lives.rs"]
 mod lives;
+#[path = "suite/mixed.rs"]
+mod mixed;
 #[path = "suite/odd_peers.rs"]
 mod odd_peers;
 #[path = "suite/original_calls.rs"]
