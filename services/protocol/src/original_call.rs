@@ -12,6 +12,7 @@ use crate::message_frame::Message;
 use crate::peer_fault::PeerFault;
 use crate::reject::Reject;
 use crate::server_frame::{LeaveReason, MemberEvent, RoomInfo};
+use crate::text::explanation;
 use crate::timestamp::Timestamp;
 use dxr::Value;
 use std::collections::BTreeMap;
@@ -326,11 +327,10 @@ pub fn message_value(message: &Message, shift: u64) -> Value {
     ])
 }
 
-/// The refusal in an answer. Its text is kept where the code has more than one.
+/// The refusal in an answer. Its text is kept where the code has more than one, as far as a client can be shown it.
 fn refusal(all: &BTreeMap<String, Value>, text_member: &str) -> Reject {
-    let said = text(all.get(text_member))
-        .unwrap_or("The administrator node refused")
-        .to_owned();
+    let said = text(all.get(text_member)).unwrap_or("The administrator node refused");
+    let said = explanation(said);
     match text(all.get("error_code")) {
         Some("ROOM_NOT_FOUND") => Reject::RoomNotFound,
         Some("NOT_MEMBER" | "NOT_IN_ROOM") => Reject::NotMember,

@@ -3,6 +3,7 @@
 //! A character that XML forbids would reach some members and not others, so it is refused at the edge; carriage returns
 //! become line feeds before numbering, because XML parsers do the same on the way.
 
+use crate::limits::MAX_REFUSAL_BYTES;
 use std::borrow::Cow;
 
 /// Stands where a lone surrogate stood in JSON. It is itself forbidden, so the value that holds it is refused by name
@@ -56,6 +57,14 @@ pub fn prefix(text: &str, max: usize) -> &str {
         end -= 1;
     }
     &text[..end]
+}
+
+/// What another node says to explain itself, as far as a client can be shown it.
+pub(crate) fn explanation(said: &str) -> String {
+    prefix(said, MAX_REFUSAL_BYTES)
+        .chars()
+        .filter(|c| !is_forbidden(*c))
+        .collect()
 }
 
 #[cfg(test)]

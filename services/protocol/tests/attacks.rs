@@ -5,6 +5,7 @@
 use chat_protocol::ids::{MessageId, RoomId, Seq, UserName};
 use chat_protocol::limits::{MAX_CONTENT_CHARS, MAX_SEQ, MAX_XML_MEMBERS};
 use chat_protocol::message_frame::{Message, MessageFrame};
+use chat_protocol::original_call::{ForwardAnswer, JoinAnswer};
 use chat_protocol::peer_call::hosted_rooms;
 use chat_protocol::peer_item::{PeerBody, PeerItem};
 use chat_protocol::peer_xml::{XmlError, XmlLimits, read_call, read_response, write_response};
@@ -224,6 +225,33 @@ fn the_explanation_of_another_node_is_cut_to_what_a_client_can_be_shown() {
         panic!("a refusal")
     };
     assert!(reject.text().starts_with("abxx") && reject.text().len() < 1_001);
+}
+
+#[test]
+fn the_explanation_of_an_original_node_is_cut_to_what_a_client_can_be_shown() {
+    let refusal = |text: &str, code: &str| {
+        let long = format!("a\u{fffe}b{}", "x".repeat(1 << 20));
+        Value::Struct(BTreeMap::from([
+            ("success".to_owned(), Value::Boolean(false)),
+            ("error_code".to_owned(), Value::String(code.into())),
+            (text.to_owned(), Value::String(long)),
+        ]))
+    };
+    let room = RoomId::parse("r-1").unwrap();
+    for code in ["INTERNAL_ERROR", "INVALID_CONTENT", "INVALID_REQUEST", "whatever"] {
+        let Ok(JoinAnswer::Refused(join)) = JoinAnswer::from_value(&refusal("message", code), &room) else {
+            panic!("a refusal")
+        };
+        let Ok(ForwardAnswer::Refused(send)) = ForwardAnswer::from_value(&refusal("error", code)) else {
+            panic!("a refusal")
+        };
+        for reject in [join, send] {
+            assert!(
+                reject.text().starts_with("abxx") && reject.text().len() < 1_001,
+                "{code}"
+            );
+        }
+    }
 }
 
 #[test]

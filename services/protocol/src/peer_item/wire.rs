@@ -4,7 +4,7 @@ use super::{AnnouncedSeat, NotAnItem, PeerBody, join_frames, split_frames};
 use crate::ids::{
     ClientMsgId, Epoch, Generation, MessageId, NodeId, RoomId, RoomName, SeatKey, Seq, SessionId, UserName,
 };
-use crate::limits::{MAX_CONTENT_CHARS, MAX_DESCRIPTION_CHARS, MAX_REFUSAL_BYTES, MAX_SEQ};
+use crate::limits::{MAX_CONTENT_CHARS, MAX_DESCRIPTION_CHARS, MAX_SEQ};
 use crate::reject::Reject;
 use crate::server_frame::{LeaveReason, MemberEvent, RoomInfo};
 use crate::text;
@@ -416,10 +416,7 @@ fn seq_from(least: u64, number: u64) -> Result<Seq, NotAnItem> {
 
 /// The refusal that another node meant. Its text is kept where the code has more than one, as far as a client can be shown.
 fn reject(code: &str, text: String) -> Reject {
-    let text: String = text::prefix(&text, MAX_REFUSAL_BYTES)
-        .chars()
-        .filter(|c| !text::is_forbidden(*c))
-        .collect();
+    let text = text::explanation(&text);
     let known = [
         Reject::RoomNotFound,
         Reject::NotMember,
