@@ -3,7 +3,7 @@
 //! Texts are reference counted (`Arc<str>`), because one room id stands in a frame, a map key, an effect and a store
 //! call at the same time. Numbers are plain `u64`s with a name.
 
-use crate::limits::{MAX_CLIENT_MSG_ID_BYTES, MAX_ID_BYTES, MAX_NAME_CHARS};
+use crate::limits::{MAX_CLIENT_MSG_ID_BYTES, MAX_ID_BYTES, MAX_INCARNATION, MAX_NAME_CHARS};
 use crate::text;
 use std::fmt;
 use std::sync::Arc;
@@ -175,9 +175,10 @@ number_id! {
     SessionId
 }
 
+const _: () = assert!(MAX_INCARNATION <= i64::MAX as u64 >> SessionId::PER_MILLISECOND);
+
 impl SessionId {
-    /// Bits for the connections of one millisecond of a life, which is far more than there can be. The milliseconds since
-    /// 1970 take 41 bits, and a number stays below 63.
+    /// Bits for the connections of one millisecond of a life, which is far more than there can be. A number stays below 63.
     const PER_MILLISECOND: u32 = 20;
 
     /// The first number of a connection in a life of a node. No connection of an earlier life has it or a later one.

@@ -7,6 +7,7 @@ use chat_engine::stored::{NewMessage, Repeat, RoomProfile, StoredSeat};
 use chat_protocol::ids::{
     Epoch, Generation, Incarnation, MessageId, NodeId, RoomId, RoomName, SeatKey, Seq, SessionId, UserName,
 };
+use chat_protocol::limits::MAX_INCARNATION;
 use chat_protocol::message_frame::Message;
 use chat_protocol::timestamp::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params, types::Type};
@@ -85,10 +86,13 @@ pub(super) fn begin_life(
                 wanted: node_id.to_string(),
             }));
         }
-        let Ok(stored) = meta(&transaction, "incarnation")?.map_or(Ok(0), |text| text.parse::<u64>()) else {
-            return Ok(Err(OpenError::Corrupt("the incarnation is no number".into())));
+        let stored = meta(&transaction, "incarnation")?.map_or(Ok(0), |text| text.parse::<u64>());
+        let Some(stored) = stored.ok().filter(|stored| *stored < MAX_INCARNATION) else {
+            return Ok(Err(OpenError::Corrupt(
+                "the incarnation is no number that can be".into(),
+            )));
         };
-        let incarnation = Incarnation((stored + 1).max(now_unix_ms));
+        let incarnation = Incarnation((stored + 1).max(now_unix_ms.min(MAX_INCARNATION)));
         let write = "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2";
         transaction.execute(write, params!["node_id", node_id.as_str()])?;
         transaction.execute(write, params!["incarnation", incarnation.to_string()])?;

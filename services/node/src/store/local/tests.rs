@@ -4,6 +4,7 @@ use super::*;
 use crate::store::conformance::{append, contents, outcomes, profile, suite};
 use chat_engine::stored::AppendOutcome;
 use chat_protocol::ids::Epoch;
+use chat_protocol::limits::MAX_INCARNATION;
 use chat_protocol::timestamp::Timestamp;
 use std::fs;
 
@@ -65,6 +66,28 @@ async fn every_life_has_a_higher_incarnation_even_if_the_clock_goes_back() {
         let store = LocalStore::open(dir.path(), &node("n1"), clock, LocalLimits::default(), Metrics::new()).unwrap();
         assert_eq!(store.incarnation(), Incarnation(expected));
         store.close().await;
+    }
+}
+
+/// What fuzzing found: the life after this one had no number, and the process ended with a panic.
+#[tokio::test]
+async fn a_life_that_no_clock_can_give_is_no_database_of_ours() {
+    let dir = used().await;
+    for life in [
+        MAX_INCARNATION.to_string(),
+        u64::MAX.to_string(),
+        "-1".into(),
+        "soon".into(),
+    ] {
+        let database = Connection::open(dir.path().join("chat.db")).unwrap();
+        let sql = "UPDATE meta SET value = ?1 WHERE name = 'incarnation'";
+        assert_eq!(database.execute(sql, [&life]), Ok(1));
+        drop(database);
+        let refusal = refusal(dir.path());
+        assert!(
+            refusal.contains("cannot be used") && !refusal.contains(&life),
+            "{refusal}"
+        );
     }
 }
 
