@@ -13,6 +13,8 @@ mod cluster;
 mod endure;
 #[path = "suite/extended.rs"]
 mod extended;
+#[path = "suite/hostile.rs"]
+mod hostile;
 #[path = "suite/line_client.rs"]
 mod line_client;
 #[path = "suite/lives.rs"]

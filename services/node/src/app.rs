@@ -8,6 +8,7 @@ use crate::lifecycle::{self, DrainTimes, Shutdown};
 use crate::peers::Peers;
 use crate::peers::inbound::Inbound;
 use crate::rooms::{Clock, MemberCounts, RoomsHandle, Shared};
+use crate::session::intake::Pool;
 use crate::session::registry::Registry;
 use crate::store::Store;
 use crate::store::local::{LocalLimits, LocalStore};
@@ -230,6 +231,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
     let port = ClientPort {
         rooms: rooms.clone(),
         registry: Arc::clone(&registry),
+        inbound: Pool::new(limits.inbound_total_bytes),
         limits: Arc::clone(&limits),
     };
     let clients = tokio::net::TcpListener::from_std(listeners.websocket)?;

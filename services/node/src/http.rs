@@ -10,6 +10,7 @@ pub mod websocket;
 
 use crate::config::Limits;
 use crate::rooms::RoomsHandle;
+use crate::session::intake::Pool;
 use crate::session::registry::Registry;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -32,6 +33,8 @@ pub struct ClientPort {
     pub rooms: RoomsHandle,
     /// Where it is counted.
     pub registry: Arc<Registry>,
+    /// What all of them may send at once.
+    pub inbound: Arc<Pool>,
     /// Bounds.
     pub limits: Arc<Limits>,
 }

@@ -5,9 +5,11 @@
 
 pub mod actor;
 pub mod inbound;
+pub mod intake;
 pub mod io;
 pub mod keepalive;
 pub mod outbound;
+pub mod pace;
 pub mod registry;
 pub mod resume;
 
@@ -16,6 +18,7 @@ use chat_protocol::client_frame::RequestId;
 use chat_protocol::codec;
 use chat_protocol::ids::{RoomId, SeatKey, SessionId, UserName};
 use chat_protocol::server_frame::{ExtendedFrame, Extra, ServerFrame};
+use intake::Intake;
 use outbound::Outbound;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -28,6 +31,8 @@ pub struct Session {
     pub id: SessionId,
     /// Where its bytes go.
     pub outbound: Outbound,
+    /// What it has sent and is not handled yet.
+    pub intake: Intake,
     /// Rooms in which it is seated, and under which name. Written by the room when it subscribes the connection, read
     /// by the actor; the room is the authority.
     seats: Mutex<BTreeMap<RoomId, UserName>>,
@@ -48,10 +53,11 @@ pub struct Extended {
 impl Session {
     /// A connection that was just accepted.
     #[must_use]
-    pub fn new(id: SessionId, outbound: Outbound) -> Self {
+    pub fn new(id: SessionId, outbound: Outbound, intake: Intake) -> Self {
         Self {
             id,
             outbound,
+            intake,
             seats: Mutex::default(),
             extended: OnceLock::new(),
             wake: Notify::new(),
@@ -62,6 +68,12 @@ impl Session {
     #[must_use]
     pub fn extended(&self) -> Option<&Extended> {
         self.extended.get()
+    }
+
+    /// For whom the connection speaks; `None` for a classic one.
+    #[must_use]
+    pub fn user(&self) -> Option<&UserName> {
+        self.extended().map(|extended| &extended.user)
     }
 
     /// True if the connection speaks the extended dialect.

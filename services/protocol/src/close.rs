@@ -17,6 +17,10 @@ pub enum CloseReason {
     Restart,
     /// The client did not read what waited for it.
     SlowReader,
+    /// The client did not finish what it began to send.
+    SlowSender,
+    /// The node has no room for what the client sends.
+    Overloaded,
     /// Another connection came with the resume token of this one.
     Replaced,
 }
@@ -43,7 +47,7 @@ impl CloseReason {
             Self::TooBig => 1009,
             Self::PingTimeout => 1011,
             Self::Restart => 1012,
-            Self::SlowReader => 1013,
+            Self::SlowReader | Self::SlowSender | Self::Overloaded => 1013,
             Self::Replaced => 4409,
         }
     }
@@ -59,6 +63,8 @@ impl CloseReason {
             Self::PingTimeout => "ping timeout",
             Self::Restart => "node is restarting",
             Self::SlowReader => "reader too slow",
+            Self::SlowSender => "message took too long",
+            Self::Overloaded => "node is overloaded",
             Self::Replaced => "session resumed elsewhere",
         }
     }
@@ -91,6 +97,8 @@ mod tests {
             (R::PingTimeout, ComeBack::Now),
             (R::Restart, ComeBack::Now),
             (R::SlowReader, ComeBack::Later),
+            (R::SlowSender, ComeBack::Later),
+            (R::Overloaded, ComeBack::Later),
             (R::Replaced, ComeBack::No),
         ] {
             assert!(reason.text().len() <= 123);

@@ -9,6 +9,8 @@ use std::time::Duration;
 pub struct Limits {
     /// Most clients at once.
     pub max_connections: usize,
+    /// Most frames of one client that are read in one second; 0 for no bound.
+    pub requests_per_second: u32,
     /// Most clients that are between accept and WebSocket.
     pub max_handshakes: usize,
     /// Longest wait for the head of an HTTP request.
@@ -21,6 +23,10 @@ pub struct Limits {
     pub inbound_frames: usize,
     /// Most bytes of requests of one client that wait; an empty queue takes a frame of any size.
     pub inbound_bytes: usize,
+    /// Most bytes of all clients' requests that are unfinished or wait, beyond what each may have anyway.
+    pub inbound_total_bytes: usize,
+    /// Longest time from the first byte of a request to its last; that it was longer is found out at most as much later.
+    pub message_timeout: Duration,
     /// How long a client may read too slowly before it is closed.
     pub slow_reader: Duration,
     /// Silence after which a client is pinged.
@@ -104,12 +110,15 @@ impl Limits {
     pub(super) fn read(reading: &mut Reading<'_>) -> Self {
         let limits = Self {
             max_connections: reading.count(&raw::MAX_CONNECTIONS),
+            requests_per_second: reading.rate(&raw::REQUESTS_PER_SECOND),
             max_handshakes: reading.count(&raw::MAX_HANDSHAKES),
             header_timeout: reading.millis(&raw::HEADER_TIMEOUT_MS),
             handshake_timeout: reading.millis(&raw::HANDSHAKE_TIMEOUT_MS),
             outbound_bytes: reading.count(&raw::OUTBOUND_BYTES),
             inbound_frames: reading.count(&raw::INBOUND_FRAMES),
             inbound_bytes: reading.count(&raw::INBOUND_BYTES),
+            inbound_total_bytes: reading.count(&raw::INBOUND_TOTAL_BYTES),
+            message_timeout: reading.millis(&raw::MESSAGE_TIMEOUT_MS),
             slow_reader: reading.millis(&raw::SLOW_READER_MS),
             ping_interval: reading.millis(&raw::PING_INTERVAL_MS),
             pong_timeout: reading.millis(&raw::PONG_TIMEOUT_MS),

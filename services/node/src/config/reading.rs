@@ -67,6 +67,12 @@ impl<'a> Reading<'a> {
         usize::try_from(self.number(setting)).unwrap_or(usize::MAX)
     }
 
+    /// So many a second.
+    pub(super) fn rate(&mut self, setting: &'static Setting) -> u32 {
+        // The table bounds it.
+        u32::try_from(self.number(setting)).unwrap_or(u32::MAX)
+    }
+
     /// A port.
     pub(super) fn port(&mut self, setting: &'static Setting) -> u16 {
         // The table bounds it.

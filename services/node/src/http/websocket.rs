@@ -1,6 +1,7 @@
 //! From an HTTP request to a WebSocket: any path upgrades, anything else is told so (426).
 
 use super::ClientPort;
+use crate::session::intake::Intake;
 use crate::session::io::SessionIo;
 use crate::session::outbound::{Outbound, Sent};
 use crate::session::{Session, actor};
@@ -79,7 +80,12 @@ async fn run(upgrade: OnUpgrade, port: ClientPort) {
         bytes: metrics.bytes_sent.clone(),
     };
     let outbound = Outbound::new(Arc::new(parts.io.into_inner()), port.limits.outbound_bytes, sent);
-    let session = Arc::new(Session::new(port.registry.next_id(), outbound));
+    let intake = Intake::new(Arc::clone(&port.inbound));
+    if !intake.received(early.len()) {
+        metrics.connections_refused.connections.inc();
+        return;
+    }
+    let session = Arc::new(Session::new(port.registry.next_id(), outbound, intake));
     if !port.registry.add(&session) {
         metrics.connections_refused.connections.inc();
         return;

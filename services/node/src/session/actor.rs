@@ -5,15 +5,19 @@
 //! seen. An extended connection may have a number of requests under way.
 
 use super::Session;
-use super::inbound::{self, Inbound, Progress};
+use super::inbound::{self, Inbound, Progress, Said};
+use super::intake;
 use super::io::SessionIo;
 use super::keepalive::{Due, Keepalive};
 use super::outbound::Flushed;
+use super::pace::Pace;
 use crate::config::Limits;
 use crate::rooms::RoomsHandle;
 use chat_protocol::close::CloseReason;
+use chat_protocol::codec::ExtendedRequest;
 use chat_protocol::ids::RoomId;
 use chat_protocol::limits::MAX_PIPELINE;
+use chat_protocol::server_frame::ServerFrame;
 use futures_util::StreamExt;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -41,6 +45,8 @@ struct Actor {
     limits: Arc<Limits>,
     socket: WebSocketStream<SessionIo>,
     keepalive: Keepalive,
+    /// Frames that were read.
+    pace: Pace,
     /// Texts that wait for the answer to the request under way.
     waiting: VecDeque<Utf8Bytes>,
     waiting_bytes: usize,
@@ -54,6 +60,7 @@ struct Actor {
 
 /// Serves a connection until it ends. Whatever it was seated in is told.
 pub async fn run(session: Arc<Session>, rooms: RoomsHandle, limits: Arc<Limits>, socket: WebSocketStream<SessionIo>) {
+    let pace = Pace::new(limits.requests_per_second, Instant::now());
     let keepalive = Keepalive::new(Instant::now(), limits.ping_interval, limits.pong_timeout);
     let mut actor = Actor {
         session,
@@ -61,6 +68,7 @@ pub async fn run(session: Arc<Session>, rooms: RoomsHandle, limits: Arc<Limits>,
         limits,
         socket,
         keepalive,
+        pace,
         waiting: VecDeque::new(),
         waiting_bytes: 0,
         greeted: false,
@@ -81,8 +89,10 @@ impl Actor {
                 return End::Gone;
             }
             let blocked = self.session.outbound.is_blocked();
-            let stalled = self.stall_deadline();
-            let may_read = self.waiting.is_empty() || self.has_room();
+            let now = Instant::now();
+            let paced = self.pace.wait(now);
+            let may_read = paced.is_none() && (self.waiting.is_empty() || self.has_room());
+            let deadline = self.next_deadline(now, paced);
             tokio::select! {
                 biased;
                 () = self.session.wake.notified() => self.on_wake().await,
@@ -94,7 +104,7 @@ impl Actor {
                         return end;
                     }
                 }
-                () = tokio::time::sleep_until(stalled.unwrap_or_else(|| self.keepalive.deadline()).min(self.keepalive.deadline())) => {
+                () = tokio::time::sleep_until(deadline) => {
                     if let Err(end) = self.on_time() {
                         return end;
                     }
@@ -112,13 +122,28 @@ impl Actor {
         Some(Instant::from_std(since) + self.limits.slow_reader)
     }
 
+    /// When a message must be finished.
+    fn message_deadline(&self) -> Option<Instant> {
+        Some(self.session.intake.unfinished_since()? + self.limits.message_timeout)
+    }
+
+    fn next_deadline(&self, now: Instant, paced: Option<Instant>) -> Instant {
+        // Bytes that are no whole frame do not wake this task, so a message that begins while it waits is seen then.
+        let unfinished = self.message_deadline().unwrap_or(now + self.limits.message_timeout);
+        let others = [self.stall_deadline(), paced];
+        let first = self.keepalive.deadline().min(unfinished);
+        others.into_iter().flatten().fold(first, Instant::min)
+    }
+
     async fn on_wake(&mut self) {
         self.count_answers();
         while self.in_flight == 0
             && let Some(text) = self.waiting.pop_front()
         {
             self.waiting_bytes -= text.len();
-            self.start(&text).await;
+            // Less than before always fits.
+            let _fits = self.session.intake.waiting(self.waiting_bytes);
+            self.start(text).await;
         }
         self.flush();
     }
@@ -137,48 +162,76 @@ impl Actor {
         }
     }
 
-    async fn start(&mut self, text: &str) {
-        if !std::mem::replace(&mut self.greeted, true) && inbound::greet(&self.session, &self.rooms, text) {
-            return;
-        }
+    async fn start(&mut self, text: Utf8Bytes) {
+        let first = !std::mem::replace(&mut self.greeted, true);
+        let said = if text.len() > intake::FREE {
+            self.understand_aside(text, first).await
+        } else {
+            inbound::understand(&text, first, self.session.user())
+        };
+        let request = match said {
+            Said::Hello(hello) => return inbound::greet(&self.session, &self.rooms, hello),
+            Said::Request(request) => request,
+        };
         self.count_answers();
         if self.in_flight >= MAX_PIPELINE {
-            inbound::refuse_excess(&self.session, text);
-            return;
+            return inbound::refuse_excess(&self.session, request.id.as_ref());
         }
         let inbound = Inbound {
             session: &self.session,
             rooms: &self.rooms,
             asked: &self.asked,
         };
-        if let Progress::Pending(room) = inbound.handle(text).await {
+        if let Progress::Pending(room) = inbound.handle(request).await {
             self.in_flight += 1;
             self.asked.extend(room);
         }
     }
 
+    /// A text that is longer than any that means something takes milliseconds, which are not taken from others: it waits for
+    /// its turn among its like, and for a thread that nobody else waits for.
+    async fn understand_aside(&self, text: Utf8Bytes, first: bool) -> Said {
+        let _turn = self.session.intake.turn().await;
+        let user = self.session.user().cloned();
+        let understood = tokio::task::spawn_blocking(move || inbound::understand(&text, first, user.as_ref()));
+        understood.await.unwrap_or_else(|_| {
+            Said::Request(ExtendedRequest {
+                id: None,
+                frame: Err(ServerFrame::Error("Internal server error".into())),
+            })
+        })
+    }
+
     async fn on_frame(&mut self, frame: Option<Result<Message, Error>>) -> Result<(), End> {
-        self.keepalive.heard(Instant::now());
+        let now = Instant::now();
+        self.keepalive.heard(now);
+        self.pace.count(now);
         let text = match frame {
             Some(Ok(Message::Text(text))) => text,
             // The original accepts JSON in binary messages; what is no UTF-8 is no JSON.
             Some(Ok(Message::Binary(bytes))) => {
                 Utf8Bytes::try_from(bytes).unwrap_or_else(|_| Utf8Bytes::from_static("\u{FFFD}"))
             }
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
+            Some(Ok(Message::Ping(payload) | Message::Pong(payload))) => {
+                self.session.intake.control(payload.len());
                 self.flush();
                 return Ok(());
             }
-            Some(Ok(Message::Close(_))) | None => return Err(End::Gone),
-            Some(Err(e)) => return Err(end_of(&e)),
+            // A raw frame is never read.
+            Some(Ok(Message::Close(_) | Message::Frame(_))) | None => return Err(End::Gone),
+            Some(Err(e)) => return Err(self.session.outbound.closing().map_or_else(|| end_of(&e), End::Close)),
         };
+        self.session.intake.finished();
         self.rooms.metrics().frames_received.inc();
         if !self.session.is_extended() && (self.in_flight > 0 || !self.waiting.is_empty()) {
             self.waiting_bytes += text.len();
             self.waiting.push_back(text);
+            if !self.session.intake.waiting(self.waiting_bytes) {
+                return Err(End::Close(CloseReason::Overloaded));
+            }
             return Ok(());
         }
-        self.start(&text).await;
+        self.start(text).await;
         if self.in_flight == 0 || self.session.is_extended() {
             self.flush();
         }
@@ -189,6 +242,9 @@ impl Actor {
         let now = Instant::now();
         if self.stall_deadline().is_some_and(|at| at <= now) {
             return Err(End::Close(CloseReason::SlowReader));
+        }
+        if self.message_deadline().is_some_and(|at| at <= now) {
+            return Err(End::Close(CloseReason::SlowSender));
         }
         match self.keepalive.due(now) {
             Some(Due::Ping) => {

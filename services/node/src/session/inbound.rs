@@ -4,7 +4,7 @@ use super::{Extended, Session, resume};
 use crate::rooms::{Request, RoomsHandle};
 use chat_engine::effect::Terms;
 use chat_protocol::client_frame::{ClientFrame, Hello, RequestId};
-use chat_protocol::codec;
+use chat_protocol::codec::{self, ExtendedRequest};
 use chat_protocol::ids::{RoomId, UserName};
 use chat_protocol::limits::DEFAULT_HISTORY;
 use chat_protocol::reject::Reject;
@@ -31,15 +31,36 @@ pub struct Inbound<'a> {
     pub asked: &'a BTreeSet<RoomId>,
 }
 
-/// Takes the first frame of a connection if it is `hello`: the answer is in the queue then.
-pub fn greet(session: &Session, rooms: &RoomsHandle, text: &str) -> bool {
-    let frame = match codec::hello(text) {
-        None => return false,
-        Some(Err(refusal)) => refusal,
-        Some(Ok(hello)) => ServerFrame::Welcome(welcome(session, rooms, hello)),
+/// What one text of a client says, by itself.
+#[derive(Debug, PartialEq)]
+pub enum Said {
+    /// It opens an extended session, or tries to. Only the first text of a connection can.
+    Hello(Result<Hello, ServerFrame>),
+    /// Anything else.
+    Request(ExtendedRequest),
+}
+
+/// Understands a text: the first of its connection or a later one, which speaks for `user` if it has said so.
+#[must_use]
+pub fn understand(text: &str, first: bool, user: Option<&UserName>) -> Said {
+    let hello = if first { codec::hello(text) } else { None };
+    match (hello, user) {
+        (Some(hello), _) => Said::Hello(hello),
+        (None, Some(user)) => Said::Request(codec::parse_extended(text, user)),
+        (None, None) => Said::Request(ExtendedRequest {
+            id: None,
+            frame: codec::parse(text),
+        }),
+    }
+}
+
+/// Answers `hello`.
+pub fn greet(session: &Session, rooms: &RoomsHandle, hello: Result<Hello, ServerFrame>) {
+    let frame = match hello {
+        Err(refusal) => refusal,
+        Ok(hello) => ServerFrame::Welcome(welcome(session, rooms, hello)),
     };
     session.outbound.push(codec::encode(&frame));
-    true
 }
 
 fn welcome(session: &Session, rooms: &RoomsHandle, hello: Hello) -> Welcome {
@@ -63,30 +84,20 @@ fn welcome(session: &Session, rooms: &RoomsHandle, hello: Hello) -> Welcome {
 }
 
 /// The answer to one request more than may be under way.
-pub fn refuse_excess(session: &Session, text: &str) {
-    let re = session
-        .extended()
-        .and_then(|extended| codec::parse_extended(text, &extended.user).id);
+pub fn refuse_excess(session: &Session, re: Option<&RequestId>) {
     let frame = ServerFrame::Refused {
         code: ErrorCode::TooManyRequests,
         message: "Too many requests are under way".into(),
     };
-    session.outbound.push(session.encode(re.as_ref(), &frame, &Extra::None));
+    session.outbound.push(session.encode(re, &frame, &Extra::None));
 }
 
 impl Inbound<'_> {
-    /// Handles one text of a client. Waits only for room in a queue of this node.
-    pub async fn handle(&self, text: &str) -> Progress {
-        let (re, frame) = match self.session.extended() {
-            None => (None, codec::parse(text)),
-            Some(extended) => {
-                let request = codec::parse_extended(text, &extended.user);
-                (request.id, request.frame)
-            }
-        };
-        match frame {
-            Ok(frame) => self.dispatch(frame, re).await,
-            Err(refusal) => self.refuse(re.as_ref(), &refusal),
+    /// Handles one request of a client. Waits only for room in a queue of this node.
+    pub async fn handle(&self, request: ExtendedRequest) -> Progress {
+        match request.frame {
+            Ok(frame) => self.dispatch(frame, request.id).await,
+            Err(refusal) => self.refuse(request.id.as_ref(), &refusal),
         }
     }
 

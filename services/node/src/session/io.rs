@@ -6,6 +6,7 @@
 use super::Session;
 use super::outbound::{Flushed, Outbound};
 use bytes::Bytes;
+use chat_protocol::close::CloseReason;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -30,6 +31,11 @@ impl AsyncRead for SessionIo {
             match socket.try_read(buf.initialize_unfilled()) {
                 Ok(read) => {
                     buf.advance(read);
+                    if !self.0.intake.received(read) {
+                        // The actor sees the reason behind the error.
+                        self.outbound().close(CloseReason::Overloaded);
+                        return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
+                    }
                     return Poll::Ready(Ok(()));
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}

@@ -18,6 +18,9 @@ use chat_protocol::limits::MAX_OUTBOUND_FRAME;
 /// Slices per write; the kernel takes 1,024.
 const MAX_SLICES: usize = 64;
 
+/// Bytes that a frame in a queue takes beside its own: the handle, the header of its allocation, the slack of both.
+const PLACE: usize = 64;
+
 /// Somebody who wants to push a page when there is room again.
 pub type Waiter = Box<dyn FnOnce() + Send>;
 
@@ -100,7 +103,7 @@ impl Outbound {
     #[must_use]
     pub fn has_room(&self, len: usize) -> bool {
         let state = self.state();
-        state.bytes == 0 || state.bytes + len <= self.limit
+        state.bytes == 0 || state.weight() + len <= self.limit
     }
 
     /// Adds a delivery if it fits; an empty queue takes anything.
@@ -109,7 +112,7 @@ impl Outbound {
         if state.dead || state.closing.is_some() {
             return Offered::Queued;
         }
-        if state.bytes > 0 && state.bytes + bytes.len() > self.limit {
+        if state.bytes > 0 && state.weight() + bytes.len() > self.limit {
             return Offered::Full;
         }
         state.bytes += bytes.len();
@@ -146,7 +149,7 @@ impl Outbound {
         if state.dead || state.closing.is_some() {
             return false;
         }
-        if state.bytes > 0 && state.bytes + bytes.len() > limit + MAX_OUTBOUND_FRAME {
+        if state.bytes > 0 && state.weight() + bytes.len() > limit + MAX_OUTBOUND_FRAME {
             state.closing = Some(CloseReason::SlowReader);
             return true;
         }
@@ -171,7 +174,7 @@ impl Outbound {
             let mut state = self.state();
             state.blocked = false;
             let flushed = self.write(&mut state);
-            let drained = flushed == Flushed::Dead || state.bytes <= self.limit / 2;
+            let drained = flushed == Flushed::Dead || state.weight() <= self.limit / 2;
             (
                 flushed,
                 if drained {
@@ -235,7 +238,7 @@ impl Outbound {
     /// already. Dropped unused when the connection ends.
     pub fn when_drained(&self, waiter: Waiter) {
         let mut state = self.state();
-        if !state.dead && state.bytes > self.limit / 2 {
+        if !state.dead && state.weight() > self.limit / 2 {
             state.waiters.push(waiter);
         } else {
             drop(state);
@@ -313,6 +316,11 @@ impl Outbound {
 }
 
 impl State {
+    /// What waits costs memory: its bytes, and a place in the queue for each frame, which may be a pong of two bytes.
+    fn weight(&self) -> usize {
+        self.bytes + self.queue.len() * PLACE
+    }
+
     /// Drops what was written; says how many frames that ended.
     fn consume(&mut self, mut written: usize) -> u64 {
         let mut frames = 0;
@@ -332,5 +340,30 @@ impl State {
             frames += 1;
         }
         frames
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_frame_counts_with_the_place_that_it_takes_however_small_it_is() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let (ours, _theirs) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let counter = || IntCounter::new("a", "b").expect("a counter");
+        let sent = Sent {
+            frames: counter(),
+            bytes: counter(),
+        };
+        let outbound = Outbound::new(Arc::new(ours.expect("accepted")), 10 * PLACE, sent);
+        for _ in 0..9 {
+            outbound.push(Bytes::from_static(b"\x8a\x00"));
+        }
+        assert!(outbound.has_room(PLACE - 18));
+        assert!(!outbound.has_room(PLACE));
+        assert_eq!(outbound.flush(), Flushed::Empty);
+        assert!(outbound.has_room(10 * PLACE));
     }
 }

@@ -66,6 +66,8 @@ settings! {
     LOG_FORMAT: Logging, Kind::Choice(&["text", "json"]), Text("text"), "For people or for programs.";
 
     MAX_CONNECTIONS: Clients, Kind::Number(1, 1_000_000, "connections"), Text("10000"), "Most clients at once.";
+    REQUESTS_PER_SECOND: Clients, Kind::Number(0, 1_000_000, "frames, 0 for no bound"), Text("0"),
+        "Most requests and pings of one client that are read in one second; the others wait.";
     MAX_HANDSHAKES: Clients, Kind::Number(1, 100_000, "connections"), Text("64"),
         "Most clients that are still opening.";
     HEADER_TIMEOUT_MS: Clients, Kind::Number(1, DAY_MS, "ms"), Text("10000"),
@@ -77,6 +79,10 @@ settings! {
     INBOUND_FRAMES: Clients, Kind::Number(1, 65_536, "frames"), Text("16"), "Most requests of one client that wait.";
     INBOUND_BYTES: Clients, Kind::Number(1, GIB, "bytes"), Text("262144"),
         "Most bytes of requests of one client that wait; an empty queue takes a frame of any size.";
+    INBOUND_TOTAL_BYTES: Clients, Kind::Number(0, 64 * GIB, "bytes"), Text("134217728"),
+        "Most of all clients' requests that are unfinished or wait, beyond 64 KiB of each.";
+    MESSAGE_TIMEOUT_MS: Clients, Kind::Number(1, DAY_MS, "ms"), Text("30000"),
+        "Longest time from the first byte of a request to its last.";
     SLOW_READER_MS: Clients, Kind::Number(1, DAY_MS, "ms"), Text("30000"),
         "How long a client may read too slowly before it is closed.";
     PING_INTERVAL_MS: Clients, Kind::Number(1, DAY_MS, "ms"), Text("20000"),
