@@ -3,6 +3,7 @@
 //! Clients come through our own accept loop: it bounds connections, gives each a time for its head and its handshake,
 //! and hands the byte stream to warp's filters, which know only about requests.
 
+mod doors;
 mod line;
 pub mod ops;
 pub mod peer_rpc;
@@ -11,18 +12,22 @@ pub mod websocket;
 use crate::config::Limits;
 use crate::rooms::RoomsHandle;
 use crate::session::intake::Pool;
+use crate::session::pace::Pace;
 use crate::session::registry::Registry;
+use doors::{Addresses, OfAddress, Places};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Wait after a failed accept: out of file descriptors is not over at once.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a client may always take to open, also while others wait for its place.
+const OPENING: Duration = Duration::from_millis(500);
 /// Bytes of a request head that are buffered at first; the smallest that hyper takes.
 const HEAD_BUFFER: usize = 8_192;
 
@@ -41,52 +46,72 @@ pub struct ClientPort {
 
 /// Accepts clients until `stop`. Connections that are open then live on.
 pub async fn serve_clients(listener: TcpListener, port: ClientPort, stop: CancellationToken) {
-    let handshakes = Arc::new(Semaphore::new(port.limits.max_handshakes));
+    let opening = Places::new(port.limits.max_handshakes, OPENING);
+    let addresses = Addresses::new(port.limits.max_connections_per_address);
+    let mut pace = Pace::new(port.limits.connections_per_second, Instant::now());
     loop {
+        if let Some(next) = pace.wait(Instant::now()) {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep_until(next) => {}
+            }
+        }
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         let metrics = port.rooms.metrics();
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, address) = match accepted {
+            Ok((stream, address)) => (stream, address.ip()),
             Err(why) => {
                 tracing::warn!(%why, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
+        pace.count(Instant::now());
         if port.registry.len() >= port.limits.max_connections {
             // Closing at once is the cheapest refusal; a client that is told to wait would hold a descriptor.
             metrics.connections_refused.connections.inc();
             continue;
         }
+        let Some(of_address) = addresses.enter(address) else {
+            metrics.connections_refused.address.inc();
+            continue;
+        };
         // No more handshakes than the bound are in progress; further connections wait in the kernel's backlog.
-        let permit = tokio::select! {
+        let (place, made_way) = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            permit = Arc::clone(&handshakes).acquire_owned() => permit,
+            taken = opening.take() => taken,
         };
+        if made_way {
+            metrics.connections_refused.handshakes.inc();
+        }
         let port = port.clone();
         tokio::spawn(async move {
-            // Never closed, so there always is one.
-            let _permit = permit.ok();
             let refused = port.rooms.metrics().connections_refused.clone();
             let patience = port.limits.handshake_timeout;
-            if tokio::time::timeout(patience, handshake(stream, port)).await.is_err() {
-                refused.timeout.inc();
+            let handshake = tokio::time::timeout(patience, handshake(stream, port, of_address));
+            tokio::select! {
+                biased;
+                () = place.out.cancelled() => {}
+                done = handshake => if done.is_err() {
+                    refused.timeout.inc();
+                }
             }
         });
     }
 }
 
 /// Reads one HTTP request and answers it. A WebSocket goes on in a task of its own.
-async fn handshake(stream: TcpStream, port: ClientPort) {
+async fn handshake(stream: TcpStream, port: ClientPort, of_address: OfAddress) {
     // A frame that waits for the next one to fill a packet is a frame that is late.
     drop(stream.set_nodelay(true));
     let header_timeout = port.limits.header_timeout;
-    let service = warp::service(websocket::filter(port));
+    let service = warp::service(websocket::filter(port, Arc::new(of_address)));
     // An error here is the client's: it went away or did not speak HTTP.
     drop(
         http1::Builder::new()

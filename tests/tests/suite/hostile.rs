@@ -1,12 +1,16 @@
 //! Neighbours that hold what others need: each loses it, and the others are served.
 
-use chat_client::request;
+use super::peer_port::call;
+use chat_client::{RawConnection, request};
 use chat_tests::{PATIENCE, TestNode};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+/// Longer than any test.
+const FOR_EVER: Duration = Duration::from_secs(3_600);
 
 /// A connection that sends its bytes as it likes.
 struct Rude(TcpStream);
@@ -67,6 +71,13 @@ impl Rude {
 async fn still_served(node: &TestNode) {
     let mut client = node.client().await;
     assert_eq!(client.ask(&request::list_rooms()).await["type"], "rooms_list");
+}
+
+async fn refused(node: &TestNode, reason: &str) -> u64 {
+    let metrics = node.metrics().await;
+    let wanted = format!("chat_connections_refused_total{{reason=\"{reason}\"}} ");
+    let count = metrics.lines().find_map(|line| line.strip_prefix(&wanted));
+    count.expect("it is counted").parse().expect("a number")
 }
 
 #[tokio::test]
@@ -133,4 +144,83 @@ async fn whoever_pings_and_does_not_read_the_pongs_is_closed() {
     let closed = timeout(PATIENCE, async { while rude.0.write_all(&pings).await.is_ok() {} });
     closed.await.expect("in time");
     still_served(&node).await;
+}
+
+#[tokio::test]
+async fn an_address_has_no_more_connections_than_its_bound() {
+    let node = TestNode::start_with(|config| config.limits.max_connections_per_address = 2).await;
+    let (mut first, second) = (node.client().await, node.client().await);
+    assert!(
+        RawConnection::connect(&node.url(), &chat_tests::options())
+            .await
+            .is_err()
+    );
+    assert_eq!(refused(&node, "address").await, 1);
+    assert_eq!(first.ask(&request::list_rooms()).await["type"], "rooms_list");
+    drop(second);
+    let deadline = Instant::now() + PATIENCE;
+    while RawConnection::connect(&node.url(), &chat_tests::options())
+        .await
+        .is_err()
+    {
+        assert!(Instant::now() < deadline, "a connection that is gone still counts");
+    }
+}
+
+#[tokio::test]
+async fn silent_connections_make_way_for_a_client() {
+    let node = TestNode::start_with(|config| {
+        config.limits.max_handshakes = 2;
+        config.limits.header_timeout = FOR_EVER;
+        config.limits.handshake_timeout = FOR_EVER;
+    })
+    .await;
+    let silent = [
+        Rude::connect(node.addresses.websocket).await,
+        Rude::connect(node.addresses.websocket).await,
+    ];
+    still_served(&node).await;
+    assert_eq!(refused(&node, "handshakes").await, 1);
+    drop(silent);
+}
+
+#[tokio::test]
+async fn clients_come_and_speak_no_faster_than_the_bounds_of_their_rates() {
+    let node = TestNode::start_with(|config| {
+        config.limits.connections_per_second = 20;
+        config.limits.requests_per_second = 20;
+    })
+    .await;
+    let begin = Instant::now();
+    let mut clients = Vec::new();
+    for _ in 0..30 {
+        clients.push(node.client().await);
+    }
+    // Twenty at once, and ten at the pace of twenty a second.
+    assert!(begin.elapsed() >= Duration::from_millis(450), "{:?}", begin.elapsed());
+    let begin = Instant::now();
+    let client = &mut clients[0];
+    for _ in 0..30 {
+        client.0.queue_text(request::list_rooms()).expect("taken");
+    }
+    client.0.flush().await.expect("open");
+    for _ in 0..30 {
+        assert_eq!(client.next().await["type"], "rooms_list");
+    }
+    assert!(begin.elapsed() >= Duration::from_millis(450), "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn silent_peers_make_way_for_one_that_speaks() {
+    let node = TestNode::start_with(|config| {
+        config.limits.peer_connections = 2;
+        config.limits.header_timeout = FOR_EVER;
+    })
+    .await;
+    let silent = [
+        Rude::connect(node.addresses.xmlrpc).await,
+        Rude::connect(node.addresses.xmlrpc).await,
+    ];
+    assert!(call(&node, "heartbeat", &[]).await.is_ok());
+    drop(silent);
 }

@@ -9,6 +9,10 @@ use std::time::Duration;
 pub struct Limits {
     /// Most clients at once.
     pub max_connections: usize,
+    /// Most clients at once of one address; 0 for no bound.
+    pub max_connections_per_address: usize,
+    /// Most clients that are taken in one second; 0 for no bound.
+    pub connections_per_second: u32,
     /// Most frames of one client that are read in one second; 0 for no bound.
     pub requests_per_second: u32,
     /// Most clients that are between accept and WebSocket.
@@ -110,6 +114,8 @@ impl Limits {
     pub(super) fn read(reading: &mut Reading<'_>) -> Self {
         let limits = Self {
             max_connections: reading.count(&raw::MAX_CONNECTIONS),
+            max_connections_per_address: reading.count(&raw::MAX_CONNECTIONS_PER_ADDRESS),
+            connections_per_second: reading.rate(&raw::CONNECTIONS_PER_SECOND),
             requests_per_second: reading.rate(&raw::REQUESTS_PER_SECOND),
             max_handshakes: reading.count(&raw::MAX_HANDSHAKES),
             header_timeout: reading.millis(&raw::HEADER_TIMEOUT_MS),

@@ -4,6 +4,7 @@
 //! taken for a dead one. Everything else is handed to the main runtime.
 
 use super::ACCEPT_PAUSE;
+use super::doors::{Place, Places};
 use super::line::{Line, Watch};
 use crate::config::Limits;
 use crate::peers::inbound::{Methods, Written};
@@ -17,11 +18,16 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use warp::filters::BoxedFilter;
 use warp::{Filter, Rejection, Reply};
+
+/// How long a peer may always take for its next request, also while others wait for its place: longer than there is between
+/// two heartbeats.
+const NEXT_REQUEST: Duration = Duration::from_secs(2);
 
 /// What a connection of a peer needs.
 #[derive(Clone)]
@@ -36,17 +42,16 @@ pub struct PeerPort {
 
 /// Accepts peers until the task is aborted. To be run on the operations runtime.
 pub async fn serve_peers(listener: TcpListener, port: PeerPort) {
-    let places = Arc::new(Semaphore::new(port.limits.peer_connections));
+    let places = Places::new(port.limits.peer_connections, NEXT_REQUEST);
     loop {
-        // Never closed, so there always is one; the others wait in the kernel's backlog.
-        let place = Arc::clone(&places).acquire_owned().await.ok();
         match listener.accept().await {
             Ok((stream, _)) => {
                 let port = port.clone();
-                tokio::spawn(async move {
-                    let _place = place;
-                    serve(stream, port).await;
-                });
+                let (place, made_way) = places.take().await;
+                if made_way {
+                    tracing::debug!("a connection of a peer made way for another");
+                }
+                tokio::spawn(serve(stream, port, Arc::new(place)));
             }
             Err(why) => {
                 tracing::warn!(%why, "cannot accept a peer");
@@ -56,7 +61,7 @@ pub async fn serve_peers(listener: TcpListener, port: PeerPort) {
     }
 }
 
-async fn serve(stream: TcpStream, port: PeerPort) {
+async fn serve(stream: TcpStream, port: PeerPort, place: Arc<Place>) {
     drop(stream.set_nodelay(true));
     let header_timeout = port.limits.header_timeout;
     let Ok((line, watch)) = Line::new(stream) else { return };
@@ -65,14 +70,18 @@ async fn serve(stream: TcpStream, port: PeerPort) {
         watch,
         written: Mutex::default(),
     });
-    let service = warp::service(filter(port, Arc::clone(&last)));
-    // An error here is the caller's: it went away, was silent for too long, or did not speak HTTP.
+    let service = warp::service(filter(port, Arc::clone(&place), Arc::clone(&last)));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
-        .serve_connection(TokioIo::new(line), TowerToHyperService::new(service))
-        .await;
-    last.ended(&methods, served.is_ok() && !last.watch.is_broken()).await;
+        .serve_connection(TokioIo::new(line), TowerToHyperService::new(service));
+    let in_order = tokio::select! {
+        biased;
+        () = place.out.cancelled() => false,
+        // An error here is the caller's: it went away, was silent for too long, or did not speak HTTP.
+        served = served => served.is_ok(),
+    };
+    last.ended(&methods, in_order && !last.watch.is_broken()).await;
 }
 
 /// The last answer on a connection, if it matters whether it arrived.
@@ -102,8 +111,8 @@ impl LastAnswer {
     }
 }
 
-/// The filter tree of the peer port.
-fn filter(port: PeerPort, last: Arc<LastAnswer>) -> BoxedFilter<(impl Reply,)> {
+/// The filter tree of the peer port, for one connection.
+fn filter(port: PeerPort, place: Arc<Place>, last: Arc<LastAnswer>) -> BoxedFilter<(impl Reply,)> {
     let path = warp::path::end().or(warp::path("RPC2").and(warp::path::end())).unify();
     let body_timeout = port.limits.header_timeout;
     path.and(warp::post())
@@ -116,7 +125,15 @@ fn filter(port: PeerPort, last: Arc<LastAnswer>) -> BoxedFilter<(impl Reply,)> {
                 _ => Err(warp::reject::custom(Unfinished)),
             }
         })
-        .then(move |body: Bytes| answer(port.clone(), Arc::clone(&last), body))
+        .then(move |body: Bytes| {
+            let (port, place, last) = (port.clone(), Arc::clone(&place), Arc::clone(&last));
+            async move {
+                place.ours();
+                let answer = answer(port, last, body).await;
+                place.theirs(Instant::now());
+                answer
+            }
+        })
         .recover(|rejection: Rejection| async move {
             if rejection.find::<Unfinished>().is_some() {
                 let mut response = Response::new(String::new());

@@ -1,6 +1,7 @@
 //! From an HTTP request to a WebSocket: any path upgrades, anything else is told so (426).
 
 use super::ClientPort;
+use super::doors::OfAddress;
 use crate::session::intake::Intake;
 use crate::session::io::SessionIo;
 use crate::session::outbound::{Outbound, Sent};
@@ -20,15 +21,19 @@ use warp::filters::BoxedFilter;
 /// Bytes read at once from an idle connection; what a long message needs more is allocated while it arrives.
 const READ_BUFFER: usize = 4 << 10;
 
-/// The filter tree of the client port.
-pub fn filter(port: ClientPort) -> BoxedFilter<(Response<String>,)> {
+/// The filter tree of the client port, for one connection.
+pub(super) fn filter(port: ClientPort, of_address: Arc<OfAddress>) -> BoxedFilter<(Response<String>,)> {
     let upgrade = warp::get()
         .and(warp::header::exact_ignore_case("upgrade", "websocket"))
         .and(warp::header::exact("sec-websocket-version", "13"))
         .and(warp::header::<String>("sec-websocket-key"))
         .and(warp::ext::get::<OnUpgrade>())
         .map(move |key: String, upgrade: OnUpgrade| {
-            tokio::spawn(run(upgrade, port.clone()));
+            let (port, of_address) = (port.clone(), Arc::clone(&of_address));
+            tokio::spawn(async move {
+                run(upgrade, port).await;
+                drop(of_address);
+            });
             switching_protocols(&key)
         });
     let other = warp::any().map(|| {

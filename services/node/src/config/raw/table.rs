@@ -66,10 +66,14 @@ settings! {
     LOG_FORMAT: Logging, Kind::Choice(&["text", "json"]), Text("text"), "For people or for programs.";
 
     MAX_CONNECTIONS: Clients, Kind::Number(1, 1_000_000, "connections"), Text("10000"), "Most clients at once.";
+    MAX_CONNECTIONS_PER_ADDRESS: Clients, Kind::Number(0, 1_000_000, "connections, 0 for no bound"), Text("0"),
+        "Most clients at once of one address, or of one /64 of IPv6; not behind a proxy.";
+    CONNECTIONS_PER_SECOND: Clients, Kind::Number(0, 1_000_000, "connections, 0 for no bound"), Text("0"),
+        "Most clients that are taken in one second; the others wait.";
     REQUESTS_PER_SECOND: Clients, Kind::Number(0, 1_000_000, "frames, 0 for no bound"), Text("0"),
         "Most requests and pings of one client that are read in one second; the others wait.";
     MAX_HANDSHAKES: Clients, Kind::Number(1, 100_000, "connections"), Text("64"),
-        "Most clients that are still opening.";
+        "Most clients that are still opening; slow ones make way.";
     HEADER_TIMEOUT_MS: Clients, Kind::Number(1, DAY_MS, "ms"), Text("10000"),
         "Longest wait for the head of an HTTP request.";
     HANDSHAKE_TIMEOUT_MS: Clients, Kind::Number(1, DAY_MS, "ms"), Text("10000"),

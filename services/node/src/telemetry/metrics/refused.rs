@@ -8,7 +8,9 @@ use prometheus::IntCounter;
 pub struct RefusedConnections {
     /// `MAX_CONNECTIONS` are open.
     pub connections: IntCounter,
-    /// `MAX_HANDSHAKES` are opening.
+    /// `MAX_CONNECTIONS_PER_ADDRESS` of one address are open.
+    pub address: IntCounter,
+    /// `MAX_HANDSHAKES` are opening; counts those that made way.
     pub handshakes: IntCounter,
     /// The handshake took longer than its time.
     pub timeout: IntCounter,
@@ -27,6 +29,7 @@ impl RefusedConnections {
         );
         Self {
             connections: family.with_label_values(&["connections"]),
+            address: family.with_label_values(&["address"]),
             handshakes: family.with_label_values(&["handshakes"]),
             timeout: family.with_label_values(&["timeout"]),
             invalid: family.with_label_values(&["invalid"]),
