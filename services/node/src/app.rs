@@ -213,11 +213,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
     let peers = Peers::new(&shared, store.incarnation(), &config.peers);
     let (rooms, shards) = RoomsHandle::start(shared, Arc::clone(&store), peers.clone());
     let methods = Inbound::methods(peers.clone(), rooms.clone());
-    let peer_port = PeerPort {
-        methods,
-        main: tokio::runtime::Handle::current(),
-        limits: Arc::clone(&limits),
-    };
+    let peer_port = PeerPort::new(methods, tokio::runtime::Handle::current(), Arc::clone(&limits));
     let peer_task = {
         let _context = ops_runtime.handle().enter();
         let listener = tokio::net::TcpListener::from_std(listeners.xmlrpc)?;

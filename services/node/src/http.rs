@@ -6,6 +6,7 @@
 mod doors;
 mod line;
 pub mod ops;
+mod patient;
 pub mod peer_rpc;
 pub mod websocket;
 

@@ -1,8 +1,11 @@
 //! Neighbours that hold what others need: each loses it, and the others are served.
 
-use super::peer_port::call;
+use super::peer_port::{call, post};
 use chat_client::{RawConnection, request};
+use chat_protocol::limits::MAX_HEADS;
+use chat_protocol::peer_xml::write_call;
 use chat_tests::{PATIENCE, TestNode};
+use dxr::Value;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -223,4 +226,54 @@ async fn silent_peers_make_way_for_one_that_speaks() {
     ];
     assert!(call(&node, "heartbeat", &[]).await.is_ok());
     drop(silent);
+}
+
+#[tokio::test]
+async fn whoever_calls_and_does_not_read_the_answers_is_given_up() {
+    let node = TestNode::start_with(|config| config.limits.header_timeout = Duration::from_millis(200)).await;
+    let mut greedy = Rude::connect(node.addresses.xmlrpc).await;
+    let body = write_call("system.listMethods", &[]);
+    let head = format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+    let calls = format!("{head}{body}").repeat(100);
+    let given_up = timeout(PATIENCE, async {
+        while greedy.0.write_all(calls.as_bytes()).await.is_ok() {}
+    });
+    given_up.await.expect("in time");
+    assert!(call(&node, "heartbeat", &[]).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_page_in_a_browser_cannot_call_a_node() {
+    let node = TestNode::start().await;
+    let body = write_call("heartbeat", &[]);
+    let mut page = Rude::connect(node.addresses.xmlrpc).await;
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: x\r\nOrigin: http://evil.example\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    page.send(format!("{head}{body}").as_bytes()).await;
+    let mut answer = String::new();
+    page.0.read_to_string(&mut answer).await.expect("answered");
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+}
+
+#[tokio::test]
+async fn one_call_asks_for_no_more_rooms_than_its_bound() {
+    let node = TestNode::start().await;
+    let rooms = |count| [Value::Array(vec![Value::String("r".into()); count])];
+    assert!(call(&node, "chat.heads", &rooms(MAX_HEADS)).await.is_ok());
+    assert!(call(&node, "chat.heads", &rooms(MAX_HEADS + 1)).await.is_err());
+}
+
+#[tokio::test]
+async fn the_list_of_rooms_is_the_same_for_all_who_ask_and_has_a_new_room_at_once() {
+    let node = TestNode::start().await;
+    let mut client = node.client().await;
+    let list = write_call("get_hosted_rooms", &[]);
+    let before = post(&node, "/", &list).await;
+    assert_eq!(post(&node, "/", &list).await, before);
+    client.create("hall").await;
+    assert!(post(&node, "/", &list).await.contains("hall"));
+    // It takes no parameters.
+    assert!(call(&node, "get_hosted_rooms", &[Value::Nil]).await.is_err());
 }

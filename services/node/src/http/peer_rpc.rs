@@ -1,26 +1,34 @@
 //! The peer port: XML-RPC over HTTP on `/` and `/RPC2`.
 //!
 //! It is accepted, read and, for a heartbeat, answered on the operations runtime, so that a node that is busy is not
-//! taken for a dead one. Everything else is handed to the main runtime.
+//! taken for a dead one. Everything else is handed to the main runtime, and documents that take long to read to threads
+//! that nobody waits for.
+//!
+//! Whoever reaches this port may call. So nothing that it can do holds a place, memory or a thread for longer than its turn:
+//! a silent connection makes way for the next one, a body and an answer have a deadline, a long document waits for the one
+//! before it, and the longest answer is made once for all who ask for it.
 
 use super::ACCEPT_PAUSE;
 use super::doors::{Place, Places};
 use super::line::{Line, Watch};
+use super::patient::Patient;
 use crate::config::Limits;
 use crate::peers::inbound::{Methods, Written};
 use bytes::Bytes;
 use chat_protocol::limits::MAX_REQUEST_BODY;
 use chat_protocol::peer_call::method;
 use chat_protocol::peer_fault::PeerFault;
-use chat_protocol::peer_xml::{self, XmlLimits};
-use http::{HeaderMap, Response, header};
+use chat_protocol::peer_xml::{self, Call, XmlLimits};
+use http::{HeaderMap, Response, StatusCode, header};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use warp::filters::BoxedFilter;
 use warp::{Filter, Rejection, Reply};
@@ -28,16 +36,34 @@ use warp::{Filter, Rejection, Reply};
 /// How long a peer may always take for its next request, also while others wait for its place: longer than there is between
 /// two heartbeats.
 const NEXT_REQUEST: Duration = Duration::from_secs(2);
+/// Most bytes of a request head.
+const HEAD_BYTES: usize = 32 << 10;
+/// A body up to here is read at once, on the operations runtime: a heartbeat is shorter.
+const SHORT_BODY: usize = 1 << 10;
+/// A body beyond this waits for its turn. What a link carries at once is shorter as long as it keeps up.
+const LONG_BODY: usize = 64 << 10;
 
-/// What a connection of a peer needs.
+/// What connections of peers need.
 #[derive(Clone)]
 pub struct PeerPort {
-    /// What can be called.
-    pub methods: Arc<Methods>,
-    /// Where calls are executed.
-    pub main: Handle,
-    /// Bounds.
-    pub limits: Arc<Limits>,
+    methods: Arc<Methods>,
+    main: Handle,
+    limits: Arc<Limits>,
+    /// One long document at a time is read.
+    turn: Arc<Semaphore>,
+}
+
+impl PeerPort {
+    /// A port on which `methods` can be called, which are executed on `main`.
+    #[must_use]
+    pub fn new(methods: Arc<Methods>, main: Handle, limits: Arc<Limits>) -> Self {
+        Self {
+            methods,
+            main,
+            limits,
+            turn: Arc::new(Semaphore::new(1)),
+        }
+    }
 }
 
 /// Accepts peers until the task is aborted. To be run on the operations runtime.
@@ -71,10 +97,12 @@ async fn serve(stream: TcpStream, port: PeerPort, place: Arc<Place>) {
         written: Mutex::default(),
     });
     let service = warp::service(filter(port, Arc::clone(&place), Arc::clone(&last)));
+    let stream = TokioIo::new(Patient::new(line, header_timeout));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
-        .serve_connection(TokioIo::new(line), TowerToHyperService::new(service));
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(stream, TowerToHyperService::new(service));
     let in_order = tokio::select! {
         biased;
         () = place.out.cancelled() => false,
@@ -92,7 +120,7 @@ struct LastAnswer {
 
 impl LastAnswer {
     /// The answer is about to be written. Whoever has hung up by now does not get it.
-    fn put(&self, methods: &Methods, call: &peer_xml::Call) {
+    fn put(&self, methods: &Methods, call: &Call) {
         if !self.watch.has_hung_up() {
             *self.lock() = methods.written(call);
         }
@@ -115,40 +143,51 @@ impl LastAnswer {
 fn filter(port: PeerPort, place: Arc<Place>, last: Arc<LastAnswer>) -> BoxedFilter<(impl Reply,)> {
     let path = warp::path::end().or(warp::path("RPC2").and(warp::path::end())).unify();
     let body_timeout = port.limits.header_timeout;
+    // Every browser says from where a page posts, and no node does.
+    let no_page = warp::header::headers_cloned()
+        .and_then(|headers: HeaderMap| async move {
+            if headers.contains_key(header::ORIGIN) {
+                return Err(warp::reject::custom(Refused(StatusCode::FORBIDDEN)));
+            }
+            Ok(())
+        })
+        .untuple_one();
     path.and(warp::post())
+        .and(no_page)
         .and(warp::body::content_length_limit(MAX_REQUEST_BODY as u64))
         .and(warp::body::stream())
         .and_then(move |body| async move {
             match tokio::time::timeout(body_timeout, collect(body)).await {
                 Ok(Some(body)) => Ok(body),
                 // Too slow, broken off, or longer than announced.
-                _ => Err(warp::reject::custom(Unfinished)),
+                _ => Err(warp::reject::custom(Refused(StatusCode::REQUEST_TIMEOUT))),
             }
         })
         .then(move |body: Bytes| {
             let (port, place, last) = (port.clone(), Arc::clone(&place), Arc::clone(&last));
             async move {
                 place.ours();
-                let answer = answer(port, last, body).await;
+                let answer = port.answer(&last, body).await;
                 place.theirs(Instant::now());
                 answer
             }
         })
         .recover(|rejection: Rejection| async move {
-            if rejection.find::<Unfinished>().is_some() {
-                let mut response = Response::new(String::new());
-                *response.status_mut() = http::StatusCode::REQUEST_TIMEOUT;
-                return Ok(response);
-            }
-            Err(rejection)
+            let Some(Refused(status)) = rejection.find() else {
+                return Err(rejection);
+            };
+            let mut response = Response::new(String::new());
+            *response.status_mut() = *status;
+            Ok(response)
         })
         .boxed()
 }
 
+/// A request that is not even read.
 #[derive(Debug)]
-struct Unfinished;
+struct Refused(StatusCode);
 
-impl warp::reject::Reject for Unfinished {}
+impl warp::reject::Reject for Refused {}
 
 async fn collect<B: bytes::Buf>(body: impl futures_util::Stream<Item = Result<B, warp::Error>>) -> Option<Bytes> {
     use futures_util::StreamExt;
@@ -165,54 +204,67 @@ async fn collect<B: bytes::Buf>(body: impl futures_util::Stream<Item = Result<B,
     Some(all.freeze())
 }
 
-async fn answer(port: PeerPort, last: Arc<LastAnswer>, body: Bytes) -> Response<String> {
-    // Whoever goes on has the answer before.
-    last.ended(&port.methods, true).await;
-    let Ok(call) = peer_xml::read_call(&body, XmlLimits::REQUEST) else {
-        return fault(PeerFault::InvalidRequest);
-    };
-    if call.method == method::HEARTBEAT {
-        return execute(&port.methods, &call).await.unwrap_or_else(fault);
-    }
-    let methods = Arc::clone(&port.methods);
-    let watch = Arc::clone(&last.watch);
-    let executed = port.main.spawn(async move {
-        // What happens once is not begun for a caller that is gone: it may have called again by now.
-        let executed = if Methods::is_unrepeatable(&call) && watch.has_hung_up() {
-            Err(PeerFault::NotInTime)
-        } else {
-            execute(&methods, &call).await
-        };
-        (executed, methods, call)
-    });
-    // A panic in a handler is one failed call.
-    let Ok((executed, methods, call)) = executed.await else {
-        return fault(PeerFault::Internal);
-    };
-    match executed {
-        // Had the caller hung up, this would not be reached.
-        Ok(answer) => {
-            last.put(&methods, &call);
-            answer
+impl PeerPort {
+    async fn answer(&self, last: &LastAnswer, body: Bytes) -> Response<Bytes> {
+        // Whoever goes on has the answer before.
+        last.ended(&self.methods, true).await;
+        if body.len() <= SHORT_BODY {
+            return match read(&body) {
+                Ok(call) if call.method == method::HEARTBEAT => {
+                    self.methods.execute(&call).await.map_or_else(fault, xml)
+                }
+                call => self.on_main(last, ready(call)).await,
+            };
         }
-        Err(why) => fault(why),
+        if body.len() <= LONG_BODY {
+            return self.on_main(last, async move { read(&body) }).await;
+        }
+        // Never closed, so there always is one.
+        let turn = Arc::clone(&self.turn).acquire_owned().await.ok();
+        let call = self.main.spawn_blocking(move || {
+            let _turn = turn;
+            read(&body)
+        });
+        let call = async move { call.await.unwrap_or(Err(PeerFault::Internal)) };
+        self.on_main(last, call).await
+    }
+
+    /// Executes a call on the main runtime.
+    async fn on_main(
+        &self,
+        last: &LastAnswer,
+        call: impl Future<Output = Result<Call, PeerFault>> + Send + 'static,
+    ) -> Response<Bytes> {
+        let (methods, watch) = (Arc::clone(&self.methods), Arc::clone(&last.watch));
+        let executed = self.main.spawn(async move {
+            let call = call.await?;
+            // What happens once is not begun for a caller that is gone: it may have called again by now.
+            if Methods::is_unrepeatable(&call) && watch.has_hung_up() {
+                return Err(PeerFault::NotInTime);
+            }
+            methods.execute(&call).await.map(|answer| (answer, call))
+        });
+        // A panic in a handler is one failed call.
+        match executed.await.unwrap_or(Err(PeerFault::Internal)) {
+            // Had the caller hung up, this would not be reached.
+            Ok((answer, call)) => {
+                last.put(&self.methods, &call);
+                xml(answer)
+            }
+            Err(why) => fault(why),
+        }
     }
 }
 
-async fn execute(methods: &Methods, call: &peer_xml::Call) -> Result<Response<String>, PeerFault> {
-    let handler = methods.get(call.method.as_str()).ok_or(PeerFault::NoSuchMethod)?;
-    match handler.handle(&call.params, HeaderMap::new()).await {
-        Ok(value) => Ok(xml(peer_xml::write_response(&value))),
-        // A fault is written here, so that whoever answers knows that it is one.
-        Err(fault) => Err(PeerFault::of_code(fault.code())),
-    }
+fn read(body: &[u8]) -> Result<Call, PeerFault> {
+    peer_xml::read_call(body, XmlLimits::REQUEST).map_err(|_| PeerFault::InvalidRequest)
 }
 
-fn fault(fault: PeerFault) -> Response<String> {
-    xml(peer_xml::write_fault(fault.code(), fault.text()))
+fn fault(fault: PeerFault) -> Response<Bytes> {
+    xml(peer_xml::write_fault(fault.code(), fault.text()).into())
 }
 
-fn xml(body: String) -> Response<String> {
+fn xml(body: Bytes) -> Response<Bytes> {
     let mut response = Response::new(body);
     response
         .headers_mut()

@@ -2,23 +2,24 @@
 //!
 //! Answers come from queues and from the store; no handler calls another node.
 
+use super::Peers;
 use super::original::replies::Replies;
-use super::{Peers, lock};
 use crate::bugs;
 use crate::rooms::{RoomsHandle, ShardInput};
+use bytes::Bytes;
 use chat_protocol::ids::{Incarnation, NodeId};
-use chat_protocol::limits::MAX_RESPONSE_BODY;
+use chat_protocol::limits::{MAX_HEADS, MAX_RESPONSE_BODY};
 use chat_protocol::message_frame::MessageFrame;
 use chat_protocol::original_call::{self, Forwarded};
 use chat_protocol::peer_call::{self, Capabilities, Exchange, Heartbeat, Range, method};
 use chat_protocol::peer_fault::PeerFault;
-use chat_protocol::peer_xml::Call;
+use chat_protocol::peer_xml::{self, Call};
 use dxr::{Fault, Value};
 use dxr_server::{Handler, HandlerResult, async_trait};
 use http::HeaderMap;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Most messages of one range.
@@ -27,8 +28,6 @@ const MAX_RANGE: usize = 500;
 const RANGE_BYTES: usize = 512 << 10;
 /// How long a list of rooms is given out again.
 const LIST_AGE: Duration = Duration::from_secs(1);
-/// Most rooms that may be asked for at once.
-const MAX_HEADS: usize = 10_000;
 
 /// Where the items of one sender are.
 #[derive(Debug, Default)]
@@ -43,7 +42,8 @@ pub struct Inbound {
     pub(super) rooms: RoomsHandle,
     /// One per sender; held while its items are handed over, so that two calls of one sender never mix.
     received: BTreeMap<NodeId, tokio::sync::Mutex<Received>>,
-    list: Mutex<Option<List>>,
+    /// The list of rooms as it was given out last; held while it is made again.
+    list: tokio::sync::Mutex<Option<List>>,
     /// How often the list was asked for. A node of the original does so before every call.
     pub(super) looks: AtomicU64,
     pub(super) replies: Replies,
@@ -51,12 +51,12 @@ pub struct Inbound {
     pub(super) forwarding: tokio::sync::Mutex<()>,
 }
 
-/// A list of rooms that is given out for a while.
+/// A list of rooms that is given out for a while: it may have 4 MiB, which all who ask share.
 struct List {
     made: Instant,
     /// How many rooms had been created then. Whoever was told of a new one may ask for it at once.
     created: u64,
-    value: Value,
+    answer: Bytes,
 }
 
 impl std::fmt::Debug for Inbound {
@@ -92,10 +92,20 @@ impl std::fmt::Debug for Methods {
 }
 
 impl Methods {
-    /// The method of this name.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&dyn Handler> {
-        self.handlers.get(name).map(Box::as_ref)
+    /// The document that answers a call.
+    ///
+    /// # Errors
+    /// What the call failed with; also a fault is written by whoever answers, so that it knows that it is one.
+    pub async fn execute(&self, call: &Call) -> Result<Bytes, PeerFault> {
+        if call.method == method::GET_HOSTED_ROOMS {
+            peer_call::no_params(&call.params)?;
+            return self.inbound.hosted_rooms().await;
+        }
+        let handler = self.handlers.get(call.method.as_str()).ok_or(PeerFault::NoSuchMethod)?;
+        match handler.handle(&call.params, HeaderMap::new()).await {
+            Ok(value) => Ok(peer_xml::write_response(&value).into()),
+            Err(fault) => Err(PeerFault::of_code(fault.code())),
+        }
     }
 
     /// True if a call does again what it did when it is repeated.
@@ -147,19 +157,21 @@ impl Inbound {
             peers,
             rooms,
             received,
-            list: Mutex::default(),
+            list: tokio::sync::Mutex::default(),
             looks: AtomicU64::new(0),
             replies: Replies::default(),
             forwarding: tokio::sync::Mutex::default(),
         });
-        let method = |name: &'static str| {
+        let handler = |name: &'static str| {
             let handler: Box<dyn Handler> = Box::new(Method {
                 name,
                 inbound: Arc::clone(&inbound),
             });
             (name, handler)
         };
-        let handlers = all_methods().map(method).collect();
+        // The list of rooms is answered as a whole document.
+        let by_value = all_methods().filter(|name| *name != method::GET_HOSTED_ROOMS);
+        let handlers = by_value.map(handler).collect();
         Arc::new(Methods { handlers, inbound })
     }
 
@@ -173,10 +185,6 @@ impl Inbound {
                 ))
             }
             method::CAPABILITIES => peer_call::no_params(params).map(|()| self.capabilities()),
-            method::GET_HOSTED_ROOMS => {
-                peer_call::no_params(params)?;
-                self.hosted_rooms().await
-            }
             method::EXCHANGE => self.exchange(Exchange::from_params(params)?).await,
             method::LOCATE => {
                 let room = peer_call::locate_from_params(params)?;
@@ -223,27 +231,29 @@ impl Inbound {
         .to_value()
     }
 
-    async fn hosted_rooms(&self) -> Result<Value, PeerFault> {
+    async fn hosted_rooms(&self) -> Result<Bytes, PeerFault> {
         self.looks.fetch_add(1, Ordering::AcqRel);
+        let mut list = self.list.lock().await;
         let created = self.rooms.shared().rooms_created.load(Ordering::Acquire);
-        if let Some(list) = &*lock(&self.list)
+        if let Some(list) = &*list
             && list.made.elapsed() < LIST_AGE
             && list.created == created
         {
-            return Ok(list.value.clone());
+            return Ok(list.answer.clone());
         }
         let made = Instant::now();
         let (mut rooms, _) = self.rooms.own_rooms().await.map_err(|_| PeerFault::Internal)?;
         for room in &mut rooms {
             room.node_address = Some(Arc::clone(&self.rooms.shared().address));
         }
-        let value = peer_call::hosted_rooms(&rooms, MAX_RESPONSE_BODY);
-        *lock(&self.list) = Some(List {
+        let rooms = peer_call::hosted_rooms(&rooms, MAX_RESPONSE_BODY);
+        let answer = Bytes::from(peer_xml::write_response(&rooms));
+        *list = Some(List {
             made,
             created,
-            value: value.clone(),
+            answer: answer.clone(),
         });
-        Ok(value)
+        Ok(answer)
     }
 
     async fn read_range(&self, params: &[Value]) -> Result<Value, PeerFault> {

@@ -8,14 +8,13 @@ use super::link::Link;
 use crate::rooms::RoomsHandle;
 use chat_engine::membership::Health;
 use chat_protocol::ids::RoomId;
+use chat_protocol::limits::MAX_HEADS;
 use chat_protocol::peer_call::{self, method};
 use std::sync::Arc;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// Every so many checks all followed rooms are asked for.
 const SWEEP: u32 = 12;
-/// Rooms per call: an answer of 10,000 takes 2 MiB.
-const ROOMS_PER_CALL: usize = 5_000;
 
 /// Checks the rooms of one peer, until the task is aborted.
 pub(super) async fn run(peers: Peers, link: Arc<Link>, rooms: RoomsHandle) {
@@ -29,7 +28,7 @@ pub(super) async fn run(peers: Peers, link: Arc<Link>, rooms: RoomsHandle) {
         }
         checks = checks.wrapping_add(1);
         let followed = rooms.followed(link.node(), checks.is_multiple_of(SWEEP)).await;
-        for some in followed.chunks(ROOMS_PER_CALL) {
+        for some in followed.chunks(MAX_HEADS) {
             check(&peers, &link, &rooms, some).await;
         }
     }
