@@ -1,6 +1,7 @@
 //! The command line, as written.
 
 use crate::floor::Fault;
+use crate::hostile::HostileArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Puts load on a chat server and checks what it promises. Exit status: 0 all promises kept, 1 a promise broken, 2 the
@@ -28,6 +29,8 @@ pub enum Command {
     Resume(ResumeArgs),
     /// Repeat sends that a long room has seen, and report how long it takes to find out.
     Once(OnceArgs),
+    /// Misbehave at the ports of a node in every way that costs it something.
+    Hostile(HostileArgs),
     /// Serve rooms in the simplest way that works, as a yardstick for real servers.
     Floor(FloorArgs),
 }

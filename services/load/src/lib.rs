@@ -6,6 +6,7 @@
 //! * [`check`] the promises about one room;
 //! * [`endure`] sessions that stay while nodes do not, and the comparison with what the rooms hold;
 //! * [`floor`] the simplest server that could do the work, as a yardstick;
+//! * [`hostile`] neighbours that do harm;
 //! * [`idle`] what a connection costs that does nothing;
 //! * [`once`] what it costs that a send happens once;
 //! * [`resume`] how long it takes until everybody is back after a kill.
@@ -14,6 +15,7 @@ pub mod args;
 pub mod check;
 pub mod endure;
 pub mod floor;
+pub mod hostile;
 pub mod idle;
 mod limits;
 pub mod once;

@@ -3,6 +3,7 @@
 use chat_load::args::{Cli, Command, EndureArgs, FloorArgs, IdleArgs, OnceArgs, ResumeArgs, RunArgs};
 use chat_load::endure::Endurance;
 use chat_load::endure::plan::Plan;
+use chat_load::hostile::{self, HostileArgs};
 use chat_load::scenario::Scenario;
 use chat_load::{CannotRun, floor, idle, once, raise_open_files, resume, run};
 use clap::Parser;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         Command::Idle(args) => sit(&args),
         Command::Resume(args) => come_back(&args),
         Command::Once(args) => repeat(&args),
+        Command::Hostile(args) => misbehave(&args),
         Command::Floor(args) => stand(&args),
     };
     result.unwrap_or_else(|error| {
@@ -103,6 +105,13 @@ fn repeat(args: &OnceArgs) -> Result<ExitCode, CannotRun> {
     let report = runtime(1)?.block_on(once::measure(args))?;
     say(&if args.json { report.to_json() } else { report.to_text() })?;
     Ok(ExitCode::from(if report.wrong == 0 { 0 } else { BROKEN }))
+}
+
+fn misbehave(args: &HostileArgs) -> Result<ExitCode, CannotRun> {
+    raise_open_files(args.connections)?;
+    let report = runtime(1)?.block_on(hostile::attack(args))?;
+    say(&if args.json { report.to_json() } else { report.to_text() })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn stand(args: &FloorArgs) -> Result<ExitCode, CannotRun> {
