@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Node 1 and a peer of the original that it knows as `node3`.
-async fn node_beside(peer: &ScriptedPeer) -> TestNode {
+pub(crate) async fn node_beside(peer: &ScriptedPeer) -> TestNode {
     node_with(peer, |_| {}).await
 }
 
@@ -402,6 +402,11 @@ async fn nobody_can_show_anything_to_members_of_a_room_of_ours() {
 
 /// The peer has a room `r-1` with these messages, in which `users` are.
 fn host(peer: &ScriptedPeer, users: &[&str], messages: &[(i32, &str)]) {
+    host_at(peer, "http://127.0.0.1:1", users, messages);
+}
+
+/// The same, and the peer says that the room is to be found at `address`, which nobody must ever call.
+pub(crate) fn host_at(peer: &ScriptedPeer, address: &str, users: &[&str], messages: &[(i32, &str)]) {
     let entry = members([
         ("room_id", text("r-1")),
         ("room_name", text("old hall")),
@@ -409,8 +414,7 @@ fn host(peer: &ScriptedPeer, users: &[&str], messages: &[(i32, &str)]) {
         ("member_count", Value::Integer(0)),
         ("admin_node", text("node3")),
         ("creator_id", text("olga")),
-        // Nobody must ever call this.
-        ("node_address", text("http://127.0.0.1:1")),
+        ("node_address", text(address)),
     ]);
     peer.says("get_hosted_rooms", [Says::Value(Value::Array(vec![entry]))]);
     peer.says(

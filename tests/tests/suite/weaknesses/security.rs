@@ -1,9 +1,14 @@
 //! Who may do what, and what is told to whom; what survives.
 
 use super::*;
+use crate::original_calls::{host_at, node_beside};
 use crate::peer_port::post;
 use chat_tests::TestNode;
+use chat_tests::scripted_peer::{Says, ScriptedPeer, members, text};
+use dxr::Value;
+use futures_util::FutureExt;
 use serde_json::json;
+use tokio::net::TcpListener;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn w49_a_connection_speaks_and_leaves_under_the_name_with_which_it_joined() {
@@ -18,6 +23,37 @@ async fn w49_a_connection_speaks_and_leaves_under_the_name_with_which_it_joined(
     assert_eq!(ines.send(&room, "ines", "still here").await, 1);
     assert_eq!(otto.next().await["type"], "new_message");
     assert_eq!(otto.send(&room, "otto", "me too").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn w52_an_address_that_a_peer_names_is_never_called() {
+    let trap = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", trap.local_addr().unwrap());
+    let peer = ScriptedPeer::start("node3").await;
+    host_at(&peer, &address, &["otto", "olga"], &[(1, "one")]);
+    let refusal = [("success", Value::Boolean(false)), ("error", text("no"))];
+    peer.says("forward_message", [Says::Value(members(refusal))]);
+    let node = node_beside(&peer).await;
+    let mut otto = node.client().await;
+    let list = otto.ask(&request::discover_rooms()).await;
+    assert_eq!(list["data"]["rooms"][0]["node_address"], address, "{list}");
+    // Everything for which the original looks for an address: a join, a message, a leave, a connection that closes.
+    otto.join("r-1", "otto").await;
+    peer.next_of("join_room").await;
+    assert_eq!(otto.next().await["data"]["content"], "one");
+    assert_eq!(
+        otto.ask(&request::send_message("r-1", "otto", "two")).await["type"],
+        "message_error"
+    );
+    peer.next_of("forward_message").await;
+    otto.ask(&request::leave_room("r-1", "otto")).await;
+    peer.next_of("leave_room").await;
+    otto.join("r-1", "otto").await;
+    peer.next_of("join_room").await;
+    drop(otto);
+    peer.next_of("notify_member_disconnect").await;
+    // Whoever would have called is in the backlog by now.
+    assert!(trap.accept().now_or_never().is_none());
 }
 
 #[tokio::test]
