@@ -189,6 +189,8 @@ pub enum ShardInput {
         room: RoomId,
         /// What.
         input: guest::Input,
+        /// Told when the room has taken it.
+        taken: oneshot::Sender<()>,
     },
     /// The health of a node changed.
     PeerHealth {
@@ -461,10 +463,13 @@ impl RoomsHandle {
         self.send(self.index_of(&room), ShardInput::Note { room, input }).await;
     }
 
-    /// Shows a room of a node of the original what that says; nobody is told if nobody here is in it.
-    pub async fn show(&self, room: &RoomId, input: guest::Input) {
-        let room = room.clone();
-        self.send(self.index_of(&room), ShardInput::Show { room, input }).await;
+    /// Shows a room of a node of the original what that says; nobody is told if nobody here is in it. The receiver ends when
+    /// the room has taken it.
+    pub async fn show(&self, room: &RoomId, input: guest::Input) -> oneshot::Receiver<()> {
+        let (taken, answer) = oneshot::channel();
+        let (room, shard) = (room.clone(), self.index_of(room));
+        self.send(shard, ShardInput::Show { room, input, taken }).await;
+        answer
     }
 
     /// Tells every shard the same.

@@ -1,8 +1,8 @@
 //! Nodes of the original system and the rooms of a shard: what they ask, what they show, and what they are asked and told.
 
+use super::Call;
 use super::perform::{PAGE_BYTES, PAGE_MESSAGES, PAGE_PAUSE};
 use super::shard::{Completion, Entry, Machine, Outside, Shard, new_client_msg_id, new_message_id};
-use super::{Call, ShardInput};
 use crate::peers::original::queue::NoAnswer;
 use chat_engine::effect::{Answer, Ask, Recalled};
 use chat_engine::membership::Health;
@@ -93,15 +93,6 @@ impl Shard {
                 self.feed(now, room, Completion::Admin(room::Input::NodeBack(node)));
             }
         }
-    }
-}
-
-/// What an input is for a room that has a machine here.
-pub(super) fn shown(input: ShardInput) -> Option<(RoomId, Completion)> {
-    match input {
-        ShardInput::Note { room, input } => Some((room, Completion::Admin(room::Input::Original(input)))),
-        ShardInput::Show { room, input } => Some((room, Completion::Guest(input))),
-        _ => None,
     }
 }
 

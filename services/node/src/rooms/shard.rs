@@ -3,7 +3,7 @@
 //! A turn takes what waits, up to a bound; feeds the machines; and ends by handing all appends to the store at once and
 //! flushing every connection that got something, each with one write.
 
-use super::originals::{self, BroadcastPage};
+use super::originals::BroadcastPage;
 use super::{Request, ShardInput, Shared, room_limits};
 use crate::http::ops::BEAT;
 use crate::peers::{Located, Peers};
@@ -338,10 +338,13 @@ impl Shard {
             ShardInput::PeerHealth { node, health } => self.on_peer_health(now, &node, health),
             ShardInput::Call { room, call, answer } => self.on_call(now, &room, call, answer),
             ShardInput::PeerReplaced(node) => self.on_peer_replaced(now, &node),
-            input @ (ShardInput::Note { .. } | ShardInput::Show { .. }) => {
-                if let Some((room, completion)) = originals::shown(input) {
-                    self.feed(now, &room, completion);
-                }
+            ShardInput::Note { room, input } => {
+                self.feed(now, &room, Completion::Admin(room::Input::Original(input)));
+            }
+            ShardInput::Show { room, input, taken } => {
+                self.feed(now, &room, Completion::Guest(input));
+                // Whoever called may not wait any more.
+                taken.send(()).ok();
             }
         }
     }

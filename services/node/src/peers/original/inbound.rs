@@ -1,7 +1,8 @@
 //! What nodes of the original ask of this one, and what they show it.
 //!
 //! The caller stands still until it is answered, so nothing here waits for another node: a request is answered from the
-//! room and the store, a push as soon as it is queued.
+//! room and the store, a push as soon as the room has taken it. Not before, because the caller goes on to answer whoever
+//! asked it, which may be this node: the answer to a join must not overtake the news of an earlier leave.
 
 use super::super::inbound::Inbound;
 use crate::rooms::Call;
@@ -263,7 +264,7 @@ impl Inbound {
         // What has no place is shown to nobody, as if nobody were in the room.
         if let Ok(message) = original_call::message_from_params(params) {
             let room = message.room_id.clone();
-            self.rooms.show(&room, guest::Input::Said(message)).await;
+            self.show(&room, guest::Input::Said(message)).await;
         }
         Ok(Value::Boolean(true))
     }
@@ -271,9 +272,15 @@ impl Inbound {
     async fn receive_event(&self, params: &[Value]) -> Result<Value, PeerFault> {
         if let Some(event) = original_call::event_from_params(params)? {
             let room = event.room_id.clone();
-            self.rooms.show(&room, guest::Input::Member(event)).await;
+            self.show(&room, guest::Input::Member(event)).await;
         }
         Ok(Value::Boolean(true))
+    }
+
+    /// Shows something to a room and waits until it has taken it, at most as long as the caller may wait.
+    async fn show(&self, room: &RoomId, input: guest::Input) {
+        let taken = self.rooms.show(room, input).await;
+        drop(tokio::time::timeout(self.rooms.limits().original_commit, taken).await);
     }
 }
 
