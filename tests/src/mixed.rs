@@ -1,12 +1,17 @@
 //! A cluster of nodes of ours and stand-ins for original ones, all of which know each other.
 
+mod member;
+
 use crate::original::Original;
 use crate::{Client, PATIENCE, TestCluster};
 use chat_client::request;
 use chat_node::config::Config;
 use chat_protocol::ids::NodeId;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
+
+pub use member::{Event, Member};
 
 /// One of the nodes, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +124,16 @@ impl MixedCluster {
             Place::Ours(n) => self.ours.node(n).client().await,
             Place::Original(n) => self.original(n).client().await,
         }
+    }
+
+    /// A room with a name that no other room has, of `ines`, who is not in it yet.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub async fn room(&self, admin: Place) -> String {
+        static ROOMS: AtomicU64 = AtomicU64::new(0);
+        let name = format!("hall {}", ROOMS.fetch_add(1, Ordering::Relaxed));
+        self.client(admin).await.create(&name).await
     }
 
     /// Ends a node without any farewell.

@@ -21,6 +21,8 @@ mod line_client;
 mod lives;
 #[path = "suite/mixed.rs"]
 mod mixed;
+#[path = "suite/mixed_rooms.rs"]
+mod mixed_rooms;
 #[path = "suite/odd_peers.rs"]
 mod odd_peers;
 #[path = "suite/original_calls.rs"]
