@@ -9,6 +9,10 @@ mod bad_input;
 mod classic;
 #[path = "suite/cluster.rs"]
 mod cluster;
+#[path = "suite/deletion.rs"]
+mod deletion;
+#[path = "suite/deletion_faults.rs"]
+mod deletion_faults;
 #[path = "suite/endure.rs"]
 mod endure;
 #[path = "suite/extended.rs"]
@@ -27,6 +31,8 @@ mod mixed_rooms;
 mod odd_peers;
 #[path = "suite/original_calls.rs"]
 mod original_calls;
+#[path = "suite/original_deletion.rs"]
+mod original_deletion;
 #[path = "suite/peer_port.rs"]
 mod peer_port;
 #[path = "suite/protocol_page.rs"]

@@ -3,10 +3,15 @@
 //! Effects are performed in the order of the list. That order carries promises: a delivery stands before the answer that
 //! acknowledges it, an unsubscription before the event that its owner must not see.
 
+use crate::deletion::AbortReason;
+use crate::deletion::coordinator::Word;
 use crate::room::roster::Seat;
-use crate::stored::{Append, Trim};
+use crate::stored::{Append, BeginDeletion, DecideDeletion, Trim};
 use chat_protocol::client_frame::Position;
-use chat_protocol::ids::{ClientMsgId, Epoch, Generation, MessageId, NodeId, SeatKey, Seq, SessionId, UserName};
+use chat_protocol::deletion::Progress;
+use chat_protocol::ids::{
+    ClientMsgId, Epoch, Generation, MessageId, NodeId, RoomName, SeatKey, Seq, SessionId, TransactionId, UserName,
+};
 use chat_protocol::message_frame::MessageFrame;
 use chat_protocol::peer_item::PeerBody;
 use chat_protocol::reject::Reject;
@@ -78,6 +83,64 @@ pub enum Answer {
     SendUnknown,
     /// Whoever was to leave was not in the room; only original nodes are told so.
     NotIn,
+    /// The deletion has begun. Not the last answer.
+    DeletionInitiated {
+        /// Which attempt it is.
+        transaction: TransactionId,
+        /// Who wants it.
+        initiator: UserName,
+    },
+    /// How far the deletion is. Not the last answer.
+    DeletionProgress(Progress),
+    /// The room is deleted.
+    Deleted {
+        /// Which attempt it was.
+        transaction: TransactionId,
+        /// What the connection is told behind it, because it was in the room.
+        farewell: Option<Notice>,
+    },
+    /// The room was not deleted, or nobody knows.
+    DeleteRefused {
+        /// Why.
+        reject: Reject,
+        /// Which attempt it was, if it had begun.
+        transaction: Option<TransactionId>,
+    },
+}
+
+/// What the members of a room hear of its deletion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// It has begun.
+    Initiated {
+        /// Who wants it.
+        initiator: UserName,
+    },
+    /// It was given up.
+    Cancelled {
+        /// Which attempt.
+        transaction: TransactionId,
+    },
+    /// The room is gone.
+    Deleted {
+        /// What it was called.
+        room_name: RoomName,
+        /// Which attempt it was; not said behind the admin node.
+        transaction: Option<TransactionId>,
+    },
+}
+
+/// How an attempt to delete a room ended, for whoever counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeletionEnd {
+    /// The room is deleted.
+    Committed,
+    /// The room stays.
+    Aborted(AbortReason),
+    /// It did not begin.
+    NotBegun,
+    /// It was committed in an earlier life of this node, and is told again.
+    Retold,
 }
 
 /// A room at the moment of a join.
@@ -117,6 +180,46 @@ pub enum Effect {
     },
     /// Give up the oldest messages; comes back as `Trimmed`.
     Trim(Trim),
+    /// Write down that a deletion begins; comes back as `Begun`.
+    BeginDeletion(BeginDeletion),
+    /// Write down how it ends; comes back as `Decided`.
+    DecideDeletion(DecideDeletion),
+    /// Remove some of what a deleted room has on disk; comes back as `Purged`.
+    Purge,
+    /// Ask the admin node how an attempt to delete the room ended; comes back as `Fate`.
+    AskFate {
+        /// The admin node.
+        node: NodeId,
+        /// Which attempt.
+        transaction: TransactionId,
+        /// Comes back with the answer.
+        question: u64,
+    },
+    /// Say something about the room's deletion to an original node; comes back as `Voted`, `Done` or `Silent`.
+    TellOriginal {
+        /// Which node.
+        node: NodeId,
+        /// What.
+        word: Word,
+        /// Which attempt.
+        transaction: TransactionId,
+        /// What the room is or was called.
+        room_name: RoomName,
+    },
+    /// Tell the audience here about the room's deletion.
+    Notify {
+        /// What.
+        notice: Notice,
+        /// A connection that hears it later.
+        except: Option<SessionId>,
+    },
+    /// A deletion ended here.
+    DeletionEnded {
+        /// How.
+        end: DeletionEnd,
+        /// Milliseconds since it was asked for.
+        took: u64,
+    },
     /// Answer a request, here or on another node.
     Answer {
         /// Who asked.

@@ -5,6 +5,7 @@
 //! state, an input and the exact list of effects, and whatever can go wrong outside (a late answer, a repeated one, none
 //! at all) is just another input.
 
+pub mod deletion;
 pub mod effect;
 mod invariant;
 pub mod membership;

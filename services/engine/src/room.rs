@@ -1,11 +1,13 @@
 //! A room at its admin node: who is in it, what was said, and in which order.
 //!
 //! The machine is cut into handlers that own what they may change: [`roster`] who is a member, [`sequencer`] numbers,
-//! [`audience`] the connections here, [`original`] the nodes of the original system, [`backlog`] the newest frames. This file
-//! connects them. [`follower`] is the same room as a member node sees it, [`guest`] a room of an original node.
+//! [`audience`] the connections here, [`original`] the nodes of the original system, [`backlog`] the newest frames,
+//! [`deletion`] how the room ends. This file connects them. [`follower`] is the same room as a member node sees it,
+//! [`guest`] a room of an original node.
 
 pub mod audience;
 pub mod backlog;
+pub mod deletion;
 pub mod follower;
 pub mod guest;
 pub mod history;
@@ -15,16 +17,18 @@ pub mod roster;
 pub mod sendings;
 pub mod sequencer;
 
+use crate::deletion::DeletionLimits;
 use crate::effect::{Answer, Effect, Effects, Joined, Origin, Submission, Terms};
-use crate::stored::{AppendOutcome, ClaimedRoom, Repeat, RoomProfile, StoredSeat, TrimOutcome};
+use crate::stored::{AppendOutcome, ClaimedRoom, Repeat, RoomProfile, RoomState, StoredSeat, TrimOutcome};
 use crate::time::{Millis, Now};
 use audience::{Audience, Offer, Start};
 use backlog::Backlog;
-use chat_protocol::ids::{Generation, NodeId, RoomId, Seq, SessionId, UserName};
+use chat_protocol::ids::{Epoch, Generation, NodeId, RoomId, Seq, SessionId, TransactionId, UserName};
 use chat_protocol::message_frame::{Message, MessageFrame};
 use chat_protocol::peer_item::{AnnouncedSeat, PeerBody};
 use chat_protocol::reject::Reject;
 use chat_protocol::server_frame::{LeaveReason, MemberEvent, RoomInfo};
+use deletion::{Deletion, DeletionInput, Purge};
 use history::{History, HistoryLimits};
 use original::Originals;
 use roster::{Rehomed, Roster, Seat};
@@ -50,6 +54,8 @@ pub struct RoomLimits {
     pub unreachable_after: u64,
     /// Most requests that wait for the first claim.
     pub warming: usize,
+    /// Patience of a deletion, and what it holds.
+    pub deletion: DeletionLimits,
 }
 
 impl Default for RoomLimits {
@@ -63,6 +69,7 @@ impl Default for RoomLimits {
             seat_grace: 10_000,
             unreachable_after: 60_000,
             warming: 1_024,
+            deletion: DeletionLimits::default(),
         }
     }
 }
@@ -157,6 +164,17 @@ pub enum Input {
     },
     /// Something about a node of the original system.
     Original(original::Input),
+    /// Somebody wants the room to be deleted.
+    Delete {
+        /// Whom to answer.
+        origin: Origin,
+        /// Who wants it.
+        user: UserName,
+        /// What the attempt is called if it is made.
+        transaction: TransactionId,
+    },
+    /// Something about the room's deletion.
+    Deletion(DeletionInput),
 }
 
 #[derive(Debug)]
@@ -177,6 +195,13 @@ enum Stage {
     Active,
     /// There is no such room.
     Gone,
+    /// The room is deleted: whoever has not heard of it is told.
+    Deleted {
+        /// By which attempt.
+        transaction: TransactionId,
+        /// What is still on disk.
+        purge: Purge,
+    },
 }
 
 /// How often a claim that fails is tried before the waiting requests are refused.
@@ -199,6 +224,7 @@ pub struct Room {
     originals: Originals,
     backlog: Backlog,
     history: History,
+    deletion: Deletion,
     /// Counts the changes of the roster, upwards over all tenures.
     version: u64,
     /// The last message that was delivered here; behind the sequencer's head only while a tenure is being settled.
@@ -227,6 +253,7 @@ impl Room {
             originals: Originals::default(),
             backlog: Backlog::new(limits.backlog_bytes),
             history: History::new(limits.history),
+            deletion: Deletion::new(&limits.deletion),
             version: 0,
             delivered: Seq::ZERO,
         }
@@ -239,13 +266,16 @@ impl Room {
             Input::Appended { token, outcome } => self.on_appended(now, token, outcome, effects),
             Input::Reread(result) => self.on_reread(now, result, effects),
             Input::Trimmed(result) => self.on_trimmed(now, result, effects),
+            Input::Deletion(input) => self.on_deletion(now, input, effects),
             request => match &mut self.stage {
                 Stage::Claiming { waiting, .. } if waiting.len() < self.limits.warming => waiting.push_back(request),
                 Stage::Claiming { .. } => refuse(request, &Reject::Busy, effects),
                 Stage::Gone => refuse(request, &Reject::RoomNotFound, effects),
+                Stage::Deleted { .. } => self.on_request_of_deleted(now, request, effects),
                 Stage::Active | Stage::Settling { .. } => self.on_request(now, request, effects),
             },
         }
+        self.begin_deletion(now, effects);
         self.finish(effects);
     }
 
@@ -272,6 +302,7 @@ impl Room {
         self.repeat_to_originals(now, effects);
         self.remove_unclaimed(now, effects);
         self.remove_inactive(now, effects);
+        self.time_deletion(now, effects);
         self.finish(effects);
     }
 
@@ -280,7 +311,11 @@ impl Room {
     pub fn next_deadline(&self) -> Option<Millis> {
         let stage = match &self.stage {
             Stage::Claiming { retry_at, .. } | Stage::Settling { retry_at, .. } => *retry_at,
-            Stage::Active | Stage::Gone => None,
+            Stage::Deleted {
+                purge: Purge::RetryAt(at),
+                ..
+            } => Some(*at),
+            Stage::Active | Stage::Gone | Stage::Deleted { .. } => None,
         };
         let idle = self.roster.idle_floor().filter(|_| self.limits.inactivity > 0);
         [
@@ -290,6 +325,7 @@ impl Room {
             self.roster.longest_detached().map(|at| at.plus(self.limits.seat_grace)),
             idle.map(|at| at.plus(self.limits.inactivity)),
             self.originals.next_deadline(),
+            self.deletion.next_deadline(&self.limits.deletion),
         ]
         .into_iter()
         .flatten()
@@ -330,7 +366,11 @@ impl Room {
                 let waiting = std::mem::take(waiting);
                 self.begin_tenure(now, claimed, effects);
                 for input in waiting {
-                    self.on_request(now, input, effects);
+                    if matches!(self.stage, Stage::Deleted { .. }) {
+                        self.on_request_of_deleted(now, input, effects);
+                    } else {
+                        self.on_request(now, input, effects);
+                    }
                 }
             }
             Ok(None) => {
@@ -339,6 +379,7 @@ impl Room {
                 for input in waiting {
                     refuse(input, &Reject::RoomNotFound, effects);
                 }
+                self.lose_deletion(effects);
                 self.refuse_senders(&Reject::RoomNotFound, effects);
             }
             Err(_) if *attempts + 1 < CLAIM_ATTEMPTS || self.profile.is_some() => {
@@ -370,6 +411,12 @@ impl Room {
             }
             self.serve_restored(now, effects);
         }
+        if matches!(claimed.state, RoomState::Deleted(_)) {
+            // There is nothing to be written to any more.
+            self.refuse_senders(&Reject::RoomNotFound, effects);
+            self.resume_deletion(now, claimed.epoch, claimed.state, effects);
+            return;
+        }
         if self.sequencer.begin_tenure(claimed.epoch, claimed.head, effects) || claimed.head > self.delivered {
             self.stage = Stage::Settling {
                 target: claimed.head,
@@ -380,6 +427,7 @@ impl Room {
             self.stage = Stage::Active;
             self.sequencer.start_batch(effects);
         }
+        self.resume_deletion(now, claimed.epoch, claimed.state, effects);
     }
 
     fn ask_for_fate(&self, effects: &mut Effects) {
@@ -518,8 +566,9 @@ impl Room {
                 let known = self.sequencer.without(batch, repeats, effects);
                 self.answer_repeats(known, effects);
             }
-            AppendOutcome::Fenced(_) | AppendOutcome::SeqMismatch(_) => {
-                // Not a failure of the messages: an earlier attempt may have committed them. A new tenure settles it.
+            AppendOutcome::Fenced(_) | AppendOutcome::SeqMismatch(_) | AppendOutcome::BeingDeleted => {
+                // Not a failure of the messages: an earlier attempt may have committed them. A new tenure settles it, and
+                // gives up a deletion that nobody here knows of.
                 self.sequencer.unsettle(batch);
                 self.reclaim(effects);
             }
@@ -613,7 +662,13 @@ impl Room {
     fn finish(&mut self, effects: &mut Effects) {
         let needless = match &self.stage {
             Stage::Gone => true,
-            Stage::Active => self.roster.is_empty() && self.audience.is_empty() && self.sequencer.is_quiet(),
+            Stage::Active => {
+                self.roster.is_empty()
+                    && self.audience.is_empty()
+                    && self.sequencer.is_quiet()
+                    && !self.deletion.is_under_way()
+            }
+            Stage::Deleted { purge, .. } => *purge == Purge::Done && !self.deletion.is_under_way(),
             Stage::Claiming { .. } | Stage::Settling { .. } => false,
         };
         if needless {
@@ -630,6 +685,10 @@ impl Room {
         self.check_originals();
         if matches!(self.stage, Stage::Active) {
             assert_eq!(self.delivered, self.sequencer.head(), "what is committed is delivered");
+        }
+        if matches!(self.stage, Stage::Deleted { .. }) {
+            let empty = self.roster.is_empty() && self.audience.is_empty() && self.sequencer.is_quiet();
+            assert!(empty, "nobody is in a deleted room");
         }
         for (session, user) in self.audience.iter() {
             let seat = Seat {
@@ -665,6 +724,13 @@ fn refuse(input: Input, reject: &Reject, effects: &mut Effects) {
         Input::Join { origin, .. } => (origin, Answer::JoinRefused(reject.clone())),
         Input::Send(submission) => (submission.origin, Answer::SendRefused(reject.clone())),
         Input::Leave { origin, .. } => (origin, Answer::Left),
+        Input::Delete { origin, .. } => (
+            origin,
+            Answer::DeleteRefused {
+                reject: reject.clone(),
+                transaction: None,
+            },
+        ),
         Input::Seats { node, .. } => (
             Origin {
                 node,

@@ -6,6 +6,10 @@ use chat_protocol::message_frame::Message;
 use chat_protocol::timestamp::Timestamp;
 use std::sync::Arc;
 
+mod deletion;
+
+pub use deletion::{BeginDeletion, BeginOutcome, DecideDeletion, DecideOutcome, Decision, RoomState, StoredDeletion};
+
 /// A room as it was created; none of it changes later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoomProfile {
@@ -36,6 +40,8 @@ pub struct ClaimedRoom {
     pub floor: Seq,
     /// Who sat in it when it was last heard of.
     pub seats: Vec<StoredSeat>,
+    /// Whether it is being deleted, or is. A claim of a deleted room begins no tenure.
+    pub state: RoomState,
 }
 
 /// A seat as it was noted.
@@ -116,6 +122,8 @@ pub enum AppendOutcome {
     SeqMismatch(Seq),
     /// There is no such room.
     NoRoom,
+    /// The room is being deleted. Definite for this attempt; the same append may be tried again when that was given up.
+    BeingDeleted,
     /// Nothing was written and nothing will be (a full disk, for instance).
     Refused(String),
     /// Nobody knows whether it was written. The same append may be tried again.

@@ -3,7 +3,7 @@
 use crate::effect::{Answer, Effect, Effects, Joined, Origin, Submission, Terms};
 use crate::room::roster::Seat;
 use crate::room::{Input, Room, RoomLimits};
-use crate::stored::{Append, AppendOutcome, ClaimedRoom, NewMessage, RoomProfile};
+use crate::stored::{Append, AppendOutcome, ClaimedRoom, NewMessage, RoomProfile, RoomState};
 use crate::time::{Millis, Now};
 use chat_protocol::client_frame::Position;
 use chat_protocol::ids::{
@@ -102,6 +102,7 @@ pub(crate) fn claimed(epoch: u64, head: u64) -> Input {
         head: Seq(head),
         floor: Seq(1),
         seats: Vec::new(),
+        state: RoomState::Active,
     })))
 }
 

@@ -206,7 +206,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
         metrics,
         clock: Clock::default(),
         counts: MemberCounts::default(),
-        rooms_created: AtomicU64::new(0),
+        rooms_changed: AtomicU64::new(0),
         pulses,
     });
 
@@ -222,7 +222,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
     let peer_tasks = peers.start(&rooms);
     let registry = Arc::new(Registry::new(limits.max_connections, store.incarnation()));
     let reopening = rooms.clone();
-    let reopening = tokio::spawn(async move { reopening.open_seated().await });
+    let reopening = tokio::spawn(async move { reopening.reopen().await });
     let stop_accepting = CancellationToken::new();
     let port = ClientPort {
         rooms: rooms.clone(),

@@ -19,10 +19,11 @@ use call::{CallError, Caller};
 use chat_engine::effect::Answer;
 use chat_engine::membership::{Change, Health, Membership, MembershipLimits};
 use chat_engine::time::Millis;
-use chat_protocol::ids::{Epoch, Generation, Incarnation, NodeId, RoomId, Seq};
+use chat_protocol::deletion::Fate;
+use chat_protocol::ids::{Epoch, Generation, Incarnation, NodeId, RoomId, Seq, TransactionId};
 use chat_protocol::message_frame::MessageFrame;
-use chat_protocol::peer_call::{self, Range, method};
-use chat_protocol::peer_item::{PeerBody, PeerItem};
+use chat_protocol::peer_call::{self, Place, Range, deletion, method};
+use chat_protocol::peer_item::{DeletionItem, PeerBody, PeerItem};
 use chat_protocol::reject::Reject;
 use chat_protocol::server_frame::{MemberEvent, RoomSummary};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -356,6 +357,19 @@ impl Peers {
             },
             // Whoever left does not wait for an answer.
             Answer::Left | Answer::NotIn => return,
+            Answer::DeletionInitiated { transaction, initiator } => PeerBody::Deletion(DeletionItem::Initiated {
+                request,
+                transaction,
+                initiator,
+            }),
+            Answer::DeletionProgress(progress) => PeerBody::Deletion(DeletionItem::Progress { request, progress }),
+            // Behind which node the requester sits is known there.
+            Answer::Deleted { transaction, .. } => PeerBody::Deletion(DeletionItem::Deleted { request, transaction }),
+            Answer::DeleteRefused { reject, transaction } => PeerBody::Deletion(DeletionItem::Refused {
+                request,
+                reject,
+                transaction,
+            }),
         };
         self.tell(to, room, body);
     }
@@ -368,12 +382,14 @@ impl Peers {
         let mut all_answered = true;
         while let Some((node, hosted)) = asked.next().await {
             match hosted {
-                Some(true) if self.is_original(&node) => return Located::AtOriginal(node),
-                Some(true) => {
+                Some(Place::Hosted) if self.is_original(&node) => return Located::AtOriginal(node),
+                Some(Place::Hosted) => {
                     self.remember(room, &node, store);
                     return Located::At(node);
                 }
-                Some(false) => {}
+                // Nobody else can have it, whoever does not answer.
+                Some(Place::Deleted) => return Located::Nowhere,
+                Some(Place::Elsewhere) => {}
                 None => all_answered = false,
             }
         }
@@ -393,11 +409,14 @@ impl Peers {
         }
     }
 
-    /// Whether a node has a room; nothing if it does not say.
-    async fn asked_for(&self, link: &Link, room: &RoomId) -> (NodeId, Option<bool>) {
+    /// What a node knows of a room; nothing if it does not say.
+    async fn asked_for(&self, link: &Link, room: &RoomId) -> (NodeId, Option<Place>) {
         let node = link.node().clone();
         let hosted = match (self.dialect(&node), self.original(&node)) {
-            (Dialect::Original, Some(outbound)) => self.original_has(outbound, room).await,
+            (Dialect::Original, Some(outbound)) => self
+                .original_has(outbound, room)
+                .await
+                .map(|has| if has { Place::Hosted } else { Place::Elsewhere }),
             _ if self.is_doubted(&node) => None,
             _ => {
                 let params = vec![dxr::Value::String(room.to_string())];
@@ -431,6 +450,18 @@ impl Peers {
             .await
             .map_err(|why| why.to_string())?;
         Range::from_value(&value).map_err(|_| format!("{node} answered something else"))
+    }
+
+    /// How an attempt to delete a room ended, as its admin node has it.
+    ///
+    /// # Errors
+    /// Why it could not be asked.
+    pub async fn fate(&self, node: &NodeId, room: &RoomId, transaction: &TransactionId) -> Result<Fate, String> {
+        let link = self.0.links.get(node).ok_or_else(|| format!("{node} is not known"))?;
+        let params = deletion::status_params(room, transaction);
+        let answer = self.call(link, method::DELETION_STATUS, &params).await;
+        let value = answer.map_err(|why| why.to_string())?;
+        deletion::read_status(&value).map_err(|_| format!("{node} answered something else"))
     }
 
     /// The rooms of all peers, in order of their answers.

@@ -3,12 +3,15 @@
 //! A few shards own the machines; a room always belongs to the same shard, so nothing about a room is ever locked. What
 //! is not about one room (lists, creation) is answered by [`lists`] on tasks of its own.
 
+mod deletion;
 mod history;
 pub mod lists;
 mod originals;
 mod perform;
 mod relations;
 mod shard;
+
+pub use deletion::OriginalWord;
 
 use crate::config::Limits;
 use crate::http::ops::Pulses;
@@ -69,6 +72,11 @@ pub enum Request {
         /// At most so many.
         limit: usize,
     },
+    /// Delete the room.
+    Delete {
+        /// Under which name.
+        user: UserName,
+    },
 }
 
 impl Request {
@@ -76,9 +84,11 @@ impl Request {
     #[must_use]
     pub const fn user(&self) -> &UserName {
         match self {
-            Self::Join { user, .. } | Self::Leave { user } | Self::Send { user, .. } | Self::History { user, .. } => {
-                user
-            }
+            Self::Join { user, .. }
+            | Self::Leave { user }
+            | Self::Send { user, .. }
+            | Self::History { user, .. }
+            | Self::Delete { user } => user,
         }
     }
 }
@@ -129,7 +139,7 @@ pub enum ShardInput {
         /// What the answer repeats.
         re: Option<RequestId>,
     },
-    /// A room of this node has seats from an earlier life: its machine looks after them.
+    /// A room of this node has seats, or a deletion, from an earlier life: its machine looks after them.
     Open(RoomId),
     /// A connection that was, or might be, in a room is gone.
     Closed {
@@ -191,6 +201,13 @@ pub enum ShardInput {
         input: guest::Input,
         /// Told when the room has taken it.
         taken: oneshot::Sender<()>,
+    },
+    /// A node of the original says something about the deletion of a room that it may administer.
+    OriginalWord {
+        /// Which room.
+        room: RoomId,
+        /// What.
+        said: OriginalWord,
     },
     /// The health of a node changed.
     PeerHealth {
@@ -279,8 +296,8 @@ pub struct Shared {
     pub clock: Clock,
     /// Members of active rooms.
     pub counts: MemberCounts,
-    /// Counts the rooms that were created: a list of before is not given out after.
-    pub rooms_created: AtomicU64,
+    /// Counts the rooms that were created or deleted: a list of before is not given out after.
+    pub rooms_changed: AtomicU64,
     /// Signs of life, one of each shard.
     pub pulses: Arc<Pulses>,
 }
@@ -380,8 +397,18 @@ impl RoomsHandle {
         .await;
     }
 
-    /// Opens the rooms in which somebody sat in an earlier life of this node.
-    pub async fn open_seated(&self) {
+    /// Opens the rooms whose deletion an earlier life of this node did not end, and those in which somebody sat then.
+    pub async fn reopen(&self) {
+        match self.store().unfinished_deletions().await {
+            Ok(rooms) => {
+                for room in rooms {
+                    self.send(self.index_of(&room), ShardInput::Open(room)).await;
+                }
+            }
+            Err(why) => {
+                tracing::warn!(%why, "deletions of the last life cannot be read: they end when their rooms are used")
+            }
+        }
         match self.store().seated_rooms().await {
             Ok(rooms) => {
                 for room in rooms {
@@ -470,6 +497,13 @@ impl RoomsHandle {
         let (room, shard) = (room.clone(), self.index_of(room));
         self.send(shard, ShardInput::Show { room, input, taken }).await;
         answer
+    }
+
+    /// Hands what a node of the original says about a deletion to the room; nobody is told if nobody here is in it.
+    pub async fn original_word(&self, room: &RoomId, said: OriginalWord) {
+        let room = room.clone();
+        self.send(self.index_of(&room), ShardInput::OriginalWord { room, said })
+            .await;
     }
 
     /// Tells every shard the same.

@@ -264,10 +264,6 @@ async fn delete(url: &str, room: &str) -> Result<&'static str, String> {
 fn deleted(frame: &Value) -> Option<Result<&'static str, String>> {
     match frame["type"].as_str() {
         Some("delete_room_success") => Some(Ok("the room is deleted")),
-        // This branch goes when rooms can be deleted.
-        Some("delete_room_failed") if frame["data"]["reason"] == "Rooms cannot be deleted yet" => {
-            Some(Ok("the room stays: this version cannot delete rooms yet"))
-        }
         Some("delete_room_failed" | "error") => Some(Err(frame["data"].to_string())),
         _ => None,
     }
@@ -335,8 +331,6 @@ mod tests {
             deleted(&frame("delete_room_success", "")),
             Some(Ok("the room is deleted"))
         );
-        let not_yet = deleted(&frame("delete_room_failed", "Rooms cannot be deleted yet"));
-        assert!(not_yet.unwrap().unwrap().contains("stays"));
         let refused = deleted(&frame("delete_room_failed", "Node node3 timed out"));
         assert!(refused.unwrap().unwrap_err().contains("node3"));
     }

@@ -10,7 +10,10 @@ pub mod local;
 pub mod memory;
 
 use chat_engine::room::roster::Seat;
-use chat_engine::stored::{Append, Appended, ClaimedRoom, RoomProfile, StoredSeat, Trim, TrimOutcome};
+use chat_engine::stored::{
+    Append, Appended, BeginDeletion, BeginOutcome, ClaimedRoom, DecideDeletion, DecideOutcome, RoomProfile,
+    StoredDeletion, StoredSeat, Trim, TrimOutcome,
+};
 use chat_protocol::ids::{Incarnation, NodeId, RoomId, Seq};
 use chat_protocol::message_frame::Message;
 use std::fmt;
@@ -46,6 +49,8 @@ impl std::error::Error for StoreError {}
 pub enum CreateError {
     /// A room of this node has the name.
     NameTaken,
+    /// There was a room with this id, and it was deleted. Ids are not used again.
+    Deleted,
     /// The store failed.
     Store(StoreError),
 }
@@ -75,10 +80,11 @@ pub trait Store: Send + Sync + 'static {
     fn incarnation(&self) -> Incarnation;
 
     /// Creates a room with epoch 0, generation 1 and no messages. The name must be free on this node.
-    /// Creating the same room (same id) again succeeds.
+    /// Creating the same room (same id) again succeeds, unless it was deleted.
     fn create_room(&self, room: RoomProfile) -> StoreFuture<Result<(), CreateError>>;
 
-    /// Begins a new tenure of a room: raises its epoch by one, and says who sat in it. `None` if there is no such room.
+    /// Begins a new tenure of a room: raises its epoch by one, and says who sat in it and where it stands. `None` if there is
+    /// no such room. A deleted one has no new tenure; it has the seats that are not removed yet, and no messages.
     fn claim(&self, room_id: RoomId) -> StoreFuture<Result<Option<ClaimedRoom>, StoreError>>;
 
     /// A way to append whose outcomes go to `outcomes`. One per shard.
@@ -95,6 +101,23 @@ pub trait Store: Send + Sync + 'static {
 
     /// Gives up the oldest messages of a room: they are not read any more. May be repeated; the floor never goes down.
     fn trim(&self, room_id: RoomId, trim: Trim) -> StoreFuture<Result<TrimOutcome, StoreError>>;
+
+    /// Begins an attempt to delete a room: durable, and nothing is appended from here on. The same attempt may begin again;
+    /// one that was decided does not.
+    fn begin_deletion(&self, room_id: RoomId, begin: BeginDeletion) -> StoreFuture<BeginOutcome>;
+
+    /// Decides an attempt. Committed, the room is gone: it is in no list, its name is free, its messages are not read. Given
+    /// up, the room is as before. An attempt that the store has never heard of may be given up: then it cannot begin any more.
+    fn decide_deletion(&self, room_id: RoomId, decide: DecideDeletion) -> StoreFuture<DecideOutcome>;
+
+    /// Removes some of what a deleted room left behind. True if there is more. Of any other room, nothing is removed.
+    fn purge(&self, room_id: RoomId) -> StoreFuture<Result<bool, StoreError>>;
+
+    /// Where a room stands; `None` if it was never here.
+    fn deletion(&self, room_id: RoomId) -> StoreFuture<Result<Option<StoredDeletion>, StoreError>>;
+
+    /// Rooms whose deletion is not decided, or that left something behind, for a node that starts.
+    fn unfinished_deletions(&self) -> StoreFuture<Result<Vec<RoomId>, StoreError>>;
 
     /// Committed messages of a room from number `from` on, ascending, without a hole, at most `limit` and at most about
     /// `max_bytes` of content, but at least one if there is one. Empty if the room has none there or does not exist. If
@@ -113,10 +136,10 @@ pub trait Store: Send + Sync + 'static {
     /// Rooms in order of creation, at most `limit` after the position `after` of an earlier page.
     fn rooms(&self, after: Option<u64>, limit: usize) -> StoreFuture<Result<RoomPage, StoreError>>;
 
-    /// True if this store has the room.
+    /// True if this store has the room, and it is not deleted.
     fn has_room(&self, room_id: RoomId) -> StoreFuture<Result<bool, StoreError>>;
 
-    /// A room as it was created, if it is here.
+    /// A room as it was created, if it is here and not deleted.
     fn profile(&self, room_id: RoomId) -> StoreFuture<Result<Option<RoomProfile>, StoreError>>;
 
     /// Notes which node administers a room that is not here. Nobody waits for it; a loss costs a better error text.

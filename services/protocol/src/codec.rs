@@ -267,5 +267,6 @@ fn delete_room(map: &Map<String, Value>) -> Result<ClientFrame, ServerFrame> {
         .map_err(|reject| ServerFrame::DeleteRoomFailed {
             room_id: echo(map, "room_id"),
             reject,
+            transaction: None,
         })
 }

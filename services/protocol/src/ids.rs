@@ -123,6 +123,11 @@ text_id! {
 }
 
 text_id! {
+    /// Which attempt to delete a room: 1 to [`MAX_ID_BYTES`] bytes. Each attempt has its own, whatever becomes of it.
+    TransactionId, checked_id
+}
+
+text_id! {
     /// What a seat is recognised by when its session comes back on another connection: made from the resume token, which
     /// it does not reveal.
     SeatKey, checked_id

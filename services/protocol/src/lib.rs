@@ -6,6 +6,7 @@
 //! * [`client_frame`] what a client may ask, parsed once and then trusted;
 //! * [`server_frame`] what a node may say to a client;
 //! * [`message_frame`] the one frame that is encoded once and shared by every recipient;
+//! * [`deletion`] what nodes and clients say while a room is being deleted;
 //! * [`codec`] the only file that knows JSON;
 //! * [`peer_call`] the XML-RPC methods between nodes as typed requests and answers, [`peer_item`] what a link carries,
 //!   [`peer_xml`] the XML reader and writer with their limits, [`peer_fault`] how a call is refused;
@@ -15,6 +16,7 @@
 pub mod client_frame;
 pub mod close;
 pub mod codec;
+pub mod deletion;
 pub mod ids;
 pub mod limits;
 pub mod message_frame;

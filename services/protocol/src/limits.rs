@@ -57,6 +57,9 @@ pub const MAX_CLIENT_CHARS: usize = 128;
 /// Most rooms of one page of a list.
 pub const MAX_LIST_PAGE: usize = 1_000;
 
+/// Most nodes that the progress of a deletion names as ready, and as waited for.
+pub const MAX_PROGRESS_NODES: usize = 256;
+
 /// Highest sequence number: XML-RPC integers have 32 bits and a sign.
 pub const MAX_SEQ: u64 = i32::MAX as u64;
 
@@ -103,6 +106,8 @@ const _: () = {
     assert!(5 * MAX_MESSAGE_FRAME + 4_096 < MAX_REQUEST_BODY);
     // What we accept as one frame can be answered by one frame that echoes its ids.
     assert!(4 * MAX_ID_BYTES + 4 * MAX_NAME_CHARS < MAX_OUTBOUND_FRAME);
+    // So do the ids of nodes, of which JSON may make two bytes each.
+    assert!(2 * MAX_PROGRESS_NODES * (2 * MAX_ID_BYTES + 3) + 4_096 < MAX_OUTBOUND_FRAME);
     assert!(MAX_REQUEST_BODY <= MAX_RESPONSE_BODY);
     assert!(MAX_REQUEST_ELEMENTS <= MAX_RESPONSE_ELEMENTS);
     assert!(CLASSIC_HISTORY < MAX_SEQ);

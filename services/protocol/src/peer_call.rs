@@ -16,6 +16,8 @@ use crate::timestamp::Timestamp;
 use dxr::Value;
 use std::collections::BTreeMap;
 
+pub mod deletion;
+
 /// Method names.
 pub mod method {
     /// Is the node alive? No parameters.
@@ -35,8 +37,17 @@ pub mod method {
     /// Where rooms that the node administers stand.
     pub const HEADS: &str = "chat.heads";
 
+    /// How did an attempt to delete a room end?
+    pub const DELETION_STATUS: &str = "chat.deletion_status";
+    /// The original's: may the room go?
+    pub const PREPARE_DELETE_ROOM: &str = "prepare_delete_room";
+    /// The original's: the room is gone.
+    pub const COMMIT_DELETE_ROOM: &str = "commit_delete_room";
+    /// The original's: the room stays.
+    pub const ROLLBACK_DELETE_ROOM: &str = "rollback_delete_room";
+
     /// All of them.
-    pub const ALL: [&str; 8] = [
+    pub const ALL: [&str; 12] = [
         HEARTBEAT,
         GET_HOSTED_ROOMS,
         LIST_METHODS,
@@ -45,6 +56,10 @@ pub mod method {
         LOCATE,
         READ_RANGE,
         HEADS,
+        DELETION_STATUS,
+        PREPARE_DELETE_ROOM,
+        COMMIT_DELETE_ROOM,
+        ROLLBACK_DELETE_ROOM,
     ];
 }
 
@@ -283,19 +298,37 @@ pub fn locate_from_params(params: &[Value]) -> Result<RoomId, PeerFault> {
     parsed(as_text(Some(room))?, RoomId::parse)
 }
 
+/// What a node knows of a room that it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It administers the room.
+    Hosted,
+    /// It administered the room, which is deleted: nobody else can have it.
+    Deleted,
+    /// It has never had it.
+    Elsewhere,
+}
+
 /// The answer to `chat.locate`.
 #[must_use]
-pub fn located(hosted: bool) -> Value {
-    members([("hosted", Value::Boolean(hosted))])
+pub fn located(place: Place) -> Value {
+    let hosted = ("hosted", Value::Boolean(place == Place::Hosted));
+    match place {
+        Place::Hosted | Place::Elsewhere => members([hosted]),
+        Place::Deleted => members([hosted, ("deleted", Value::Boolean(true))]),
+    }
 }
 
 /// Reads the answer to `chat.locate`.
 ///
 /// # Errors
 /// [`PeerFault::InvalidParams`] if it is none.
-pub fn read_located(value: &Value) -> Result<bool, PeerFault> {
-    match as_struct(value)?.get("hosted") {
-        Some(Value::Boolean(hosted)) => Ok(*hosted),
+pub fn read_located(value: &Value) -> Result<Place, PeerFault> {
+    let all = as_struct(value)?;
+    match (all.get("hosted"), all.get("deleted")) {
+        (Some(Value::Boolean(true)), _) => Ok(Place::Hosted),
+        (Some(Value::Boolean(false)), Some(Value::Boolean(true))) => Ok(Place::Deleted),
+        (Some(Value::Boolean(false)), _) => Ok(Place::Elsewhere),
         _ => Err(PeerFault::InvalidParams),
     }
 }

@@ -16,6 +16,10 @@ use dxr::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+mod deletion;
+
+pub use deletion::DeletionItem;
+
 /// One item, about one room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerItem {
@@ -25,7 +29,7 @@ pub struct PeerItem {
     pub body: PeerBody,
 }
 
-/// What an item says. The first four go to the admin node of the room, the others come from it.
+/// What an item says. The first four go to the admin node of the room, the others come from it, but for the last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PeerBody {
     /// A connection wants in.
@@ -136,6 +140,8 @@ pub enum PeerBody {
         /// The last committed message.
         head: Seq,
     },
+    /// Something about the room's deletion, in either direction.
+    Deletion(DeletionItem),
 }
 
 /// One connection in an announcement of seats.
@@ -182,6 +188,7 @@ impl PeerItem {
             PeerBody::Deliver { frames, .. } => frames.iter().map(|frame| written_len(frame.payload()) + 1).sum(),
             PeerBody::Member(event) => in_fields(event.username.as_str()),
             PeerBody::Unseat { .. } | PeerBody::Head { .. } => 0,
+            PeerBody::Deletion(item) => item.size(),
         };
         body + written_len(self.room.as_str()) + AROUND
     }

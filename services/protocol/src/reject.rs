@@ -1,5 +1,6 @@
 //! Refusal codes: what a client or a peer is told when a request fails, with the exact texts of the classic dialect.
 
+use crate::deletion::Phase;
 use crate::limits::MAX_CONTENT_CHARS;
 
 /// Why a join, a send, a leave or a deletion was refused.
@@ -31,6 +32,14 @@ pub enum Reject {
     AdminFailed(String),
     /// The `client_msg_id` was used before for another content.
     IdConflict,
+    /// Only who created the room may delete it.
+    Unauthorized,
+    /// The room is being deleted; the text says what that forbids.
+    InvalidState(String),
+    /// A deletion could not begin.
+    DeletionNotStarted,
+    /// A deletion was begun and given up; the text says why. The room stays.
+    DeletionFailed(String),
     /// A bound of this node is reached; the same request may succeed later.
     Busy,
     /// Something else; the text is for people.
@@ -38,6 +47,18 @@ pub enum Reject {
 }
 
 impl Reject {
+    /// A second deletion of a room, of which the first is in `phase`.
+    #[must_use]
+    pub fn deleted_already(phase: Phase) -> Self {
+        Self::InvalidState(format!("Room is in {} state, cannot delete", phase.room_state()))
+    }
+
+    /// A join or a send that has waited too long for the end of a deletion.
+    #[must_use]
+    pub fn being_deleted() -> Self {
+        Self::InvalidState("Room is being deleted, try again".into())
+    }
+
     /// The `error_code` on the wire.
     #[must_use]
     pub const fn code(&self) -> &'static str {
@@ -48,7 +69,10 @@ impl Reject {
             Self::IdConflict => "CLIENT_MSG_ID_CONFLICT",
             Self::RoomNotFound => "ROOM_NOT_FOUND",
             Self::AdminUnavailable | Self::AdminFailed(_) => "ADMIN_NODE_UNAVAILABLE",
-            Self::NotAdded | Self::Busy | Self::Internal(_) => "INTERNAL_ERROR",
+            Self::Unauthorized => "UNAUTHORIZED",
+            Self::InvalidState(_) => "INVALID_STATE",
+            Self::DeletionFailed(_) => "DELETION_FAILED",
+            Self::NotAdded | Self::DeletionNotStarted | Self::Busy | Self::Internal(_) => "INTERNAL_ERROR",
         }
     }
 
@@ -67,8 +91,14 @@ impl Reject {
             Self::RoomNotFound => "Room not found".into(),
             Self::AdminUnavailable => "Administrator node unavailable".into(),
             Self::AdminFailed(detail) => format!("Failed to contact administrator node: {detail}"),
+            Self::Unauthorized => "Only the room creator can delete the room".into(),
+            Self::DeletionNotStarted => "Failed to start deletion transaction".into(),
             Self::Busy => "Too many requests are waiting, try again".into(),
-            Self::InvalidField(text) | Self::InvalidContent(text) | Self::Internal(text) => text.clone(),
+            Self::InvalidField(text)
+            | Self::InvalidContent(text)
+            | Self::InvalidState(text)
+            | Self::DeletionFailed(text)
+            | Self::Internal(text) => text.clone(),
         }
     }
 }

@@ -3,7 +3,8 @@
 //! The order of fields is the order on the wire. The texts are frozen by `tests/golden.rs`.
 
 use crate::client_frame::RequestId;
-use crate::ids::{ClientMsgId, Generation, MessageId, NodeId, RoomId, RoomName, Seq, UserName};
+use crate::deletion::Progress;
+use crate::ids::{ClientMsgId, Generation, MessageId, NodeId, RoomId, RoomName, Seq, TransactionId, UserName};
 use crate::message_frame::MessageFrame;
 use crate::reject::Reject;
 use crate::timestamp::Timestamp;
@@ -164,12 +165,46 @@ pub enum ServerFrame {
         /// Why.
         reject: Reject,
     },
+    /// A deletion has begun: for whoever asked, with the transaction, and for the members, without.
+    DeleteRoomInitiated {
+        /// Which room.
+        room_id: RoomId,
+        /// Who asked.
+        initiator: UserName,
+        /// Which attempt.
+        transaction: Option<TransactionId>,
+    },
+    /// The room is deleted: for whoever asked.
+    DeleteRoomSuccess {
+        /// Which room.
+        room_id: RoomId,
+        /// Which attempt it was.
+        transaction: TransactionId,
+    },
     /// The room was not deleted.
     DeleteRoomFailed {
         /// What was asked for, as it came.
         room_id: String,
         /// Why.
         reject: Reject,
+        /// Which attempt it was, if there was one.
+        transaction: Option<TransactionId>,
+    },
+    /// The room is deleted: for its members. Those behind its admin node get a sentence, the others the transaction.
+    RoomDeleted {
+        /// Which room.
+        room_id: RoomId,
+        /// What it was called.
+        room_name: RoomName,
+        /// Which attempt it was.
+        transaction: Option<TransactionId>,
+    },
+    /// The room stays after all: for its members.
+    DeleteRoomCancelled {
+        /// Which room.
+        room_id: RoomId,
+        /// Which attempt it was.
+        transaction: TransactionId,
     },
     /// Somebody came or went.
     Member(MemberEvent),
@@ -209,6 +244,13 @@ pub enum ServerFrame {
         room_id: RoomId,
         /// True: sends and joins fail for now. False: that is over.
         degraded: bool,
+    },
+    /// How far the deletion is that the session asked for.
+    DeleteRoomProgress {
+        /// Which room.
+        room_id: RoomId,
+        /// How far.
+        progress: Progress,
     },
     /// The node is about to close the session.
     Reconnect {

@@ -4,7 +4,8 @@
 
 use chat_protocol::client_frame::ClientFrame;
 use chat_protocol::codec::{encode, parse};
-use chat_protocol::ids::{MessageId, NodeId, RoomId, RoomName, Seq, UserName};
+use chat_protocol::deletion::Phase;
+use chat_protocol::ids::{MessageId, NodeId, RoomId, RoomName, Seq, TransactionId, UserName};
 use chat_protocol::message_frame::{Message, MessageFrame};
 use chat_protocol::reject::Reject;
 use chat_protocol::server_frame::{LeaveReason, MemberEvent, RoomInfo, RoomSummary, ServerFrame};
@@ -98,9 +99,115 @@ fn rooms() {
     assert_eq!(
         text(&ServerFrame::DeleteRoomFailed {
             room_id: "r-1".into(),
-            reject: Reject::Internal("no".into())
+            reject: Reject::Internal("no".into()),
+            transaction: None
         }),
         r#"{"type":"delete_room_failed","data":{"room_id":"r-1","reason":"no","error_code":"INTERNAL_ERROR"}}"#
+    );
+}
+
+#[test]
+fn deletions() {
+    let transaction = || TransactionId::parse("t-1").unwrap();
+    let initiated = |transaction| ServerFrame::DeleteRoomInitiated {
+        room_id: room(),
+        initiator: name("ines"),
+        transaction,
+    };
+    assert_eq!(
+        text(&initiated(Some(transaction()))),
+        r#"{"type":"delete_room_initiated","data":{"room_id":"r-1","transaction_id":"t-1","initiator":"ines","status":"in_progress"}}"#
+    );
+    assert_eq!(
+        text(&initiated(None)),
+        r#"{"type":"delete_room_initiated","data":{"room_id":"r-1","initiator":"ines","status":"in_progress"}}"#
+    );
+    assert_eq!(
+        text(&ServerFrame::DeleteRoomSuccess {
+            room_id: room(),
+            transaction: transaction()
+        }),
+        r#"{"type":"delete_room_success","data":{"room_id":"r-1","transaction_id":"t-1","message":"Room deleted successfully"}}"#
+    );
+    let deleted = |transaction| ServerFrame::RoomDeleted {
+        room_id: room(),
+        room_name: RoomName::parse("hall").unwrap(),
+        transaction,
+    };
+    assert_eq!(
+        text(&deleted(None)),
+        r#"{"type":"room_deleted","data":{"room_id":"r-1","room_name":"hall","message":"Room 'hall' has been deleted"}}"#
+    );
+    assert_eq!(
+        text(&deleted(Some(transaction()))),
+        r#"{"type":"room_deleted","data":{"room_id":"r-1","room_name":"hall","transaction_id":"t-1"}}"#
+    );
+    assert_eq!(
+        text(&ServerFrame::DeleteRoomCancelled {
+            room_id: room(),
+            transaction: transaction()
+        }),
+        r#"{"type":"delete_room_cancelled","data":{"room_id":"r-1","transaction_id":"t-1"}}"#
+    );
+    for (reject, known, tail) in [
+        (
+            Reject::MissingIds,
+            None,
+            r#""reason":"Missing room_id or username","error_code":"INVALID_REQUEST""#,
+        ),
+        (
+            Reject::RoomNotFound,
+            None,
+            r#""reason":"Room not found","error_code":"ROOM_NOT_FOUND""#,
+        ),
+        (
+            Reject::Unauthorized,
+            None,
+            r#""reason":"Only the room creator can delete the room","error_code":"UNAUTHORIZED""#,
+        ),
+        (
+            Reject::deleted_already(Phase::Preparing),
+            None,
+            r#""reason":"Room is in DELETION_PENDING state, cannot delete","error_code":"INVALID_STATE""#,
+        ),
+        (
+            Reject::deleted_already(Phase::Committing),
+            None,
+            r#""reason":"Room is in COMMITTING state, cannot delete","error_code":"INVALID_STATE""#,
+        ),
+        (
+            Reject::deleted_already(Phase::RollingBack),
+            None,
+            r#""reason":"Room is in ROLLING_BACK state, cannot delete","error_code":"INVALID_STATE""#,
+        ),
+        (
+            Reject::DeletionNotStarted,
+            None,
+            r#""reason":"Failed to start deletion transaction","error_code":"INTERNAL_ERROR""#,
+        ),
+        (
+            Reject::DeletionFailed("Node node3 timed out".into()),
+            Some(transaction()),
+            r#""reason":"Node node3 timed out","error_code":"DELETION_FAILED","transaction_id":"t-1""#,
+        ),
+    ] {
+        let failed = ServerFrame::DeleteRoomFailed {
+            room_id: "r-1".into(),
+            reject,
+            transaction: known,
+        };
+        assert_eq!(
+            text(&failed),
+            format!(r#"{{"type":"delete_room_failed","data":{{"room_id":"r-1",{tail}}}}}"#)
+        );
+    }
+    let waited = ServerFrame::MessageError {
+        room_id: "r-1".into(),
+        reject: Reject::being_deleted(),
+    };
+    assert_eq!(
+        text(&waited),
+        r#"{"type":"message_error","data":{"room_id":"r-1","error":"Room is being deleted, try again","error_code":"INVALID_STATE"}}"#
     );
 }
 

@@ -4,6 +4,7 @@
 
 use chat_protocol::client_frame::{ClientFrame, Hello, HistoryFrom, ListPage, Position, RequestId};
 use chat_protocol::codec::{encode, encode_extended, hello, parse_extended};
+use chat_protocol::deletion::{Phase, Progress};
 use chat_protocol::ids::{ClientMsgId, Generation, MessageId, NodeId, RoomId, RoomName, Seq, UserName};
 use chat_protocol::message_frame::{Message, MessageFrame};
 use chat_protocol::reject::Reject;
@@ -196,6 +197,10 @@ fn bad_requests_are_answered_exactly() {
             format!(r#"{{"type":"room_created","data":{{"success":false,"message":"{other_user}"}}}}"#),
         ),
         (
+            r#"{"type":"delete_room","data":{"room_id":"r-1","username":"otto"}}"#,
+            format!(r#"{{"type":"delete_room_failed","data":{{"room_id":"r-1","reason":"{other_user}","error_code":"INVALID_REQUEST"}}}}"#),
+        ),
+        (
             r#"{"type":"send_message","data":{"room_id":"r-1","content":"x","client_msg_id":""}}"#,
             r#"{"type":"message_error","data":{"room_id":"r-1","error":"client_msg_id is empty","error_code":"INVALID_REQUEST"}}"#.into(),
         ),
@@ -333,6 +338,20 @@ fn what_is_pushed() {
         plain(&ServerFrame::Reconnect { after_ms: 70 }),
         r#"{"type":"reconnect","data":{"after_ms":70,"reason":"node is restarting"}}"#
     );
+    let progress = ServerFrame::DeleteRoomProgress {
+        room_id: room(),
+        progress: Progress {
+            phase: Phase::Preparing,
+            ready: vec![NodeId::parse("node2").unwrap()],
+            waiting_for: vec![NodeId::parse("node3").unwrap(), NodeId::parse("node4").unwrap()],
+        },
+    };
+    assert_eq!(
+        text(Some(&RequestId::Number(7)), &progress, &Extra::None),
+        r#"{"type":"delete_room_progress","re":7,"data":{"room_id":"r-1","phase":"preparing","ready":["node2"],"waiting_for":["node3","node4"]}}"#
+    );
+    assert_eq!(Phase::Committing.text(), "committing");
+    assert_eq!(Phase::RollingBack.text(), "rolling_back");
     assert_eq!(
         plain(&ServerFrame::Refused {
             code: ErrorCode::TooManyRequests,

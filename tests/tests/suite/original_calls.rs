@@ -14,7 +14,7 @@ pub(crate) async fn node_beside(peer: &ScriptedPeer) -> TestNode {
     node_with(peer, |_| {}).await
 }
 
-async fn node_with(peer: &ScriptedPeer, change: impl FnOnce(&mut chat_node::config::Limits)) -> TestNode {
+pub(crate) async fn node_with(peer: &ScriptedPeer, change: impl FnOnce(&mut chat_node::config::Limits)) -> TestNode {
     let node = TestNode::start_with(|config| {
         let url = format!("http://{}/RPC2", peer.address).parse().unwrap();
         config.peers.insert(NodeId::parse("node3").unwrap(), url);
@@ -34,7 +34,7 @@ async fn node_with(peer: &ScriptedPeer, change: impl FnOnce(&mut chat_node::conf
     }
 }
 
-async fn in_a_room(node: &TestNode) -> (Client, String) {
+pub(crate) async fn in_a_room(node: &TestNode) -> (Client, String) {
     let mut ines = node.client().await;
     let room = ines.create("hall").await;
     ines.join(&room, "ines").await;
@@ -42,7 +42,7 @@ async fn in_a_room(node: &TestNode) -> (Client, String) {
 }
 
 /// A call of the peer to node 1 about a room; the struct that it answers.
-async fn ask(node: &TestNode, method: &str, params: &[&str]) -> Value {
+pub(crate) async fn ask(node: &TestNode, method: &str, params: &[&str]) -> Value {
     let params: Vec<_> = params.iter().map(|param| text(param)).collect();
     call(node.addresses.xmlrpc, method, &params).await.unwrap()
 }
@@ -401,7 +401,7 @@ async fn nobody_can_show_anything_to_members_of_a_room_of_ours() {
 // === rooms of the peer
 
 /// The peer has a room `r-1` with these messages, in which `users` are.
-fn host(peer: &ScriptedPeer, users: &[&str], messages: &[(i32, &str)]) {
+pub(crate) fn host(peer: &ScriptedPeer, users: &[&str], messages: &[(i32, &str)]) {
     host_at(peer, "http://127.0.0.1:1", users, messages);
 }
 
@@ -466,7 +466,7 @@ async fn show(node: &TestNode, number: i32, user: &str, content: &str) {
     assert_eq!(shown, Ok(Value::Boolean(true)));
 }
 
-async fn otto_joins(node: &TestNode) -> Client {
+pub(crate) async fn otto_joins(node: &TestNode) -> Client {
     let mut otto = node.client().await;
     let joined = otto.join("r-1", "otto").await;
     assert_eq!(joined["data"]["admin_node"], "node3", "{joined}");

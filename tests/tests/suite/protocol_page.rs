@@ -86,7 +86,11 @@ async fn every_example_of_the_page_happens_as_it_is_written() {
     }
     let all = [
         "degraded",
+        "delete_room_cancelled",
         "delete_room_failed",
+        "delete_room_initiated",
+        "delete_room_progress",
+        "delete_room_success",
         "error",
         "global_rooms_list",
         "history",
@@ -102,6 +106,7 @@ async fn every_example_of_the_page_happens_as_it_is_written() {
         "recovered",
         "resync_required",
         "room_created",
+        "room_deleted",
         "rooms_list",
         "welcome",
     ];

@@ -136,15 +136,30 @@ pub(crate) fn notes_with(chat: &Chat, text: &str) -> usize {
     chat.notes.iter().filter(|note| note.contains(text)).count()
 }
 
-/// The creator of a room asks for it to be deleted. No room can be deleted yet, and the one user that asked is told so.
-async fn try_to_delete(creator: &mut TerminalClient, others: &mut [TerminalClient]) {
-    creator.delete().await;
-    let refused = "Room deletion failed: Rooms cannot be deleted yet";
-    creator.read_until(|chat| notes_with(chat, refused) == 1).await;
+/// Somebody else asks for a room to be deleted, and is told why not; then its creator does, and everybody is out.
+async fn delete(creator: &mut TerminalClient, others: &mut [TerminalClient], room: &str, name: &str) {
+    creator.enter(room).await;
+    for other in others.iter_mut() {
+        other.enter(room).await;
+        other.delete().await;
+        let refused = "Room deletion failed: Only the room creator can delete the room";
+        other.read_until(|chat| notes_with(chat, refused) == 1).await;
+    }
     creator.say_and_see("not deleted").await;
-    for other in others {
-        other.read_until_shown("not deleted").await;
-        assert_eq!(notes_with(other.here(), "deletion"), 0);
+    creator.delete().await;
+    for client in others.iter_mut().chain([creator]) {
+        let (chat, why) = client.read_until_thrown_out().await;
+        assert_eq!(why, format!("Room '{name}' has been deleted."));
+        assert!(chat.ends_with("not deleted"));
+        // Whoever asked is not told what it did.
+        let told = usize::from(client.name != "ines");
+        assert_eq!(
+            notes_with(&chat, "Room deletion initiated by ines"),
+            told,
+            "{:?}",
+            chat.notes
+        );
+        assert!(!client.sees(room));
     }
 }
 
@@ -223,12 +238,12 @@ async fn every_request_is_answered_as_it_expects_on_every_node() {
             ines.read_until_shown(&format!("from {at}")).await;
             others.push(otto);
         }
-        try_to_delete(&mut ines, &mut others).await;
         let log = log(cluster.node(n), &room).await;
-        for mut client in others.into_iter().chain([ines]) {
+        for client in others.iter_mut().chain([&mut ines]) {
             assert_is_the_room(&client.leave().await, &log, 0..=0);
             assert!(client.sees(&room));
         }
+        delete(&mut ines, &mut others, &room, &name).await;
     }
 }
 

@@ -5,6 +5,8 @@
 mod blocking;
 #[path = "weaknesses/corruption.rs"]
 mod corruption;
+#[path = "weaknesses/deletion.rs"]
+mod deletion;
 #[path = "weaknesses/membership.rs"]
 mod membership;
 #[path = "weaknesses/security.rs"]

@@ -153,10 +153,20 @@ impl Audience {
         self.advance(session, first, offer.delivered, effects);
     }
 
-    /// A connection stops listening.
+    /// A connection stops listening. What it was still to be told after a message that it will not see, it is told now.
     pub fn leave(&mut self, session: SessionId, effects: &mut Effects) {
-        if self.listeners.remove(&session).is_some() {
+        if let Some(listener) = self.listeners.remove(&session) {
+            let held = listener.held.into_iter();
+            effects.extend(held.map(|(_, to, answer)| Effect::Answer { to, answer }));
             effects.push(Effect::Unsubscribe { session });
+        }
+    }
+
+    /// Everybody stops listening.
+    pub fn leave_all(&mut self, effects: &mut Effects) {
+        let sessions: Vec<SessionId> = self.listeners.keys().copied().collect();
+        for session in sessions {
+            self.leave(session, effects);
         }
     }
 

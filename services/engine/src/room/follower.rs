@@ -5,12 +5,15 @@
 //! the admin node or the link to it is lost, the fate of forwarded messages is unknown: they are never sent again here,
 //! the sender is told. Connections stay, and are announced again when the admin node is back.
 
+pub mod deletion;
 mod loss;
 mod numbers;
 
 use super::RoomLimits;
 use super::audience::{Audience, Offer, Start};
 use super::backlog::Backlog;
+use crate::deletion::held::Held;
+use crate::deletion::participant::Participant;
 use crate::effect::{Answer, Effect, Effects, Joined, Origin, Terms};
 use crate::time::{Millis, Now};
 use chat_protocol::ids::{ClientMsgId, Epoch, Generation, NodeId, RoomId, Seq, SessionId, UserName};
@@ -19,6 +22,7 @@ use chat_protocol::peer_call::Range;
 use chat_protocol::peer_item::PeerBody;
 use chat_protocol::reject::Reject;
 use chat_protocol::server_frame::{LeaveReason, MemberEvent};
+use deletion::{Deleting, DeletionInput};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -126,6 +130,15 @@ pub enum Input {
     AdminFailed,
     /// The admin node answers again.
     AdminBack,
+    /// A connection here wants the room to be deleted.
+    Delete {
+        /// Whom to answer.
+        origin: Origin,
+        /// Who wants it.
+        user: UserName,
+    },
+    /// Something about the room's deletion.
+    Deletion(DeletionInput),
 }
 
 #[derive(Debug)]
@@ -141,6 +154,7 @@ enum Pending {
         origin: Origin,
         since: Millis,
     },
+    Delete(Deleting),
 }
 
 /// Where the room stands, as far as this node knows.
@@ -177,6 +191,9 @@ pub struct Follower {
     /// What was delivered when traffic was last asked for.
     checked: Seq,
     failed_since: Option<Millis>,
+    participant: Participant,
+    /// What waits for the end of a deletion.
+    held: Held<Input>,
     /// When classic connections are told that they are out, because the admin node does not come back.
     dismiss_at: Option<Millis>,
 }
@@ -200,12 +217,21 @@ impl Follower {
             early: Vec::new(),
             checked: Seq::ZERO,
             failed_since: None,
+            participant: Participant::new(limits.deletion),
+            held: Held::new(limits.deletion.held, limits.deletion.held_bytes),
             dismiss_at: None,
         }
     }
 
     /// Takes one input.
     pub fn handle(&mut self, now: Now, input: Input, effects: &mut Effects) {
+        if let Some(input) = self.hold(now, input, effects) {
+            self.apply(now, input, effects);
+        }
+        self.finish(effects);
+    }
+
+    fn apply(&mut self, now: Now, input: Input, effects: &mut Effects) {
         match input {
             Input::Join { origin, user, terms } => self.on_join(origin, user, terms, effects),
             Input::Leave { origin, user } => self.on_leave(origin, &user, effects),
@@ -251,8 +277,14 @@ impl Follower {
                 }
             }
             Input::RangeRead(result) => self.on_range(now, result, effects),
-            Input::AdminReset => self.on_reset(effects),
+            Input::Delete { origin, user } => self.on_delete(now, origin, user, effects),
+            Input::Deletion(input) => self.on_deletion(now, input, effects),
+            Input::AdminReset => {
+                self.on_reset(effects);
+                self.recheck_deletion(now, effects);
+            }
             Input::AdminFailed => {
+                self.refuse_held(&Reject::AdminUnavailable, |_| true, effects);
                 if self.failed_since.is_none() {
                     self.failed_since = Some(now.mono);
                     self.dismiss_at = Some(now.mono.plus(self.limits.unreachable_after));
@@ -265,9 +297,9 @@ impl Follower {
                 if self.failed_since.take().is_some() {
                     self.tell_trouble(false, effects);
                 }
+                self.recheck_deletion(now, effects);
             }
         }
-        self.finish(effects);
     }
 
     /// Does what is due at `now`.
@@ -296,6 +328,7 @@ impl Follower {
             self.dismiss_at = None;
             self.dismiss(now, |key| key.is_none(), effects);
         }
+        self.time_deletion(now, effects);
         self.finish(effects);
     }
 
@@ -304,10 +337,11 @@ impl Follower {
     pub fn next_deadline(&self) -> Option<Millis> {
         let oldest = self.pending.values().filter_map(|p| match p {
             Pending::Send { since, .. } => Some(since.plus(self.limits.unknown_after)),
-            Pending::Join { .. } => None,
+            Pending::Join { .. } | Pending::Delete(_) => None,
         });
         oldest
             .chain(self.repair_at)
+            .chain(self.deletion_deadline())
             .chain(self.dismiss_at.filter(|_| !self.audience.is_empty()))
             .min()
     }
@@ -328,6 +362,12 @@ impl Follower {
     #[must_use]
     pub fn head(&self) -> Option<(Generation, Seq)> {
         self.position.as_ref().map(|p| (p.generation, p.head))
+    }
+
+    /// True if this node was asked to prepare the room's deletion, and has not heard how it ended for too long.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        self.participant.is_in_doubt()
     }
 
     /// True if the admin node does not answer.
@@ -436,6 +476,7 @@ impl Follower {
                 false
             }
             Pending::Send { origin, .. } => origin.session != session,
+            Pending::Delete(deleting) => deleting.origin.session != session,
             Pending::Join { .. } => true,
         });
         self.early.retain(|(_, origin, _)| origin.session != session);
@@ -498,6 +539,9 @@ impl Follower {
     // === what the admin node says
 
     fn on_answered(&mut self, now: Now, request: u64, answer: Answer, effects: &mut Effects) {
+        let Some(answer) = self.on_deletion_answer(request, answer, effects) else {
+            return;
+        };
         match (self.pending.remove(&request), answer) {
             (
                 Some(Pending::Join {
@@ -549,6 +593,8 @@ impl Follower {
                     answer: refusal,
                 });
             }
+            // Its answers are taken above.
+            (Some(Pending::Delete(_)), _) => {}
             (None, Answer::Joined(joined)) if request == 0 => self.on_joined(&joined, effects),
             (None, Answer::JoinRefused(Reject::RoomNotFound)) if request == 0 => self.dismiss(now, |_| true, effects),
             (None, _) => {}
@@ -608,7 +654,8 @@ impl Follower {
     }
 
     fn finish(&self, effects: &mut Effects) {
-        if self.audience.is_empty() && self.pending.is_empty() && self.early.is_empty() {
+        let nobody = self.audience.is_empty() && self.pending.is_empty() && self.early.is_empty();
+        if nobody && self.held.is_empty() && self.participant.is_idle() {
             effects.push(Effect::Idle);
         }
         crate::invariant::after_step(|| self.assert_consistent());

@@ -14,6 +14,7 @@
 //! * A room there lives as long as its node: when that node fails, classic connections are out at once.
 
 mod asked;
+pub mod deletion;
 mod fates;
 mod log;
 mod loss;
@@ -32,6 +33,7 @@ use chat_protocol::message_frame::{Message, MessageFrame};
 use chat_protocol::reject::Reject;
 use chat_protocol::server_frame::{LeaveReason, MemberEvent, RoomInfo};
 use chat_protocol::timestamp::Timestamp;
+use deletion::{DeletionInput, Ending};
 use fates::{Fate, Fates};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -55,6 +57,8 @@ pub enum Input {
     Member(MemberEvent),
     /// The admin node is none of the original any more: what it had is lost.
     Gone,
+    /// Somebody says something about the room's deletion.
+    Deletion(DeletionInput),
 }
 
 /// What became of a call.
@@ -161,6 +165,7 @@ pub struct Guest {
     /// Counts changes of the members, upwards over all machines of the room.
     version: u64,
     failed: bool,
+    ending: Ending,
 }
 
 impl Guest {
@@ -187,6 +192,7 @@ impl Guest {
             // The admin node does not count. A clock for people is good enough for what only grows.
             version: u64::try_from(now.wall.0).unwrap_or(0),
             failed: false,
+            ending: Ending::default(),
         }
     }
 
@@ -198,6 +204,7 @@ impl Guest {
             Input::Said(message) => self.on_said(now, message, effects),
             Input::Member(event) => self.on_member(event, effects),
             Input::Gone => self.on_gone(now, effects),
+            Input::Deletion(input) => self.on_deletion(now, input, effects),
         }
         self.finish(now, effects);
     }
@@ -222,6 +229,14 @@ impl Guest {
             follower::Input::PageFailed { session, from } => self.on_page_failed(session, from, effects),
             follower::Input::AdminFailed => self.on_failed(now, effects),
             follower::Input::AdminBack => self.on_back(now, effects),
+            // A node of the original offers no way to ask for a deletion: it says so to whoever asks elsewhere than there.
+            follower::Input::Delete { origin, .. } => effects.push(Effect::Answer {
+                to: origin,
+                answer: Answer::DeleteRefused {
+                    reject: Reject::RoomNotFound,
+                    transaction: None,
+                },
+            }),
             // Only a link brings these.
             follower::Input::PageTrimmed { .. }
             | follower::Input::Answered { .. }
@@ -231,6 +246,7 @@ impl Guest {
             | follower::Input::Member(_)
             | follower::Input::Unseated(_)
             | follower::Input::RangeRead(_)
+            | follower::Input::Deletion(_)
             | follower::Input::AdminReset => {}
         }
     }
@@ -247,6 +263,7 @@ impl Guest {
             self.check_at = None;
             self.look(effects);
         }
+        self.time_deletion(now.mono, effects);
         self.give_up_late(now.mono, effects);
         self.end_grace(now.mono, effects);
         self.finish(now, effects);
@@ -267,6 +284,7 @@ impl Guest {
             .chain(grace)
             .chain(self.hole_due())
             .chain(self.check_at)
+            .chain(self.ending.next_deadline())
             .min()
     }
 

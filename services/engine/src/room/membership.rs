@@ -6,6 +6,10 @@ use std::collections::BTreeSet;
 
 impl Room {
     pub(super) fn on_request(&mut self, now: Now, input: Input, effects: &mut Effects) {
+        let Some(input) = self.hold(now, input, effects) else {
+            return;
+        };
+        self.note_node(now, &input, effects);
         match input {
             Input::Join { origin, user, terms } => self.on_join(now, origin, user, &terms, effects),
             Input::Leave { origin, user } => self.on_leave(now, origin, &user, effects),
@@ -29,7 +33,12 @@ impl Room {
             Input::NodeReset(node) => self.tell_head(now, node, effects),
             Input::Seats { node, seats } => self.on_seats(now, node, seats, effects),
             Input::Original(input) => self.on_original(now, input, effects),
-            Input::Claimed(_) | Input::Appended { .. } | Input::Reread(_) | Input::Trimmed(_) => {}
+            Input::Delete {
+                origin,
+                user,
+                transaction,
+            } => self.on_delete(now, origin, &user, transaction, effects),
+            Input::Claimed(_) | Input::Appended { .. } | Input::Reread(_) | Input::Trimmed(_) | Input::Deletion(_) => {}
         }
     }
 

@@ -290,6 +290,17 @@ impl Roster {
         self.nodes.keys().filter(|node| *node != me).cloned().collect()
     }
 
+    /// Nodes with seats of any kind, except `me`; true for those that are there: somebody sits behind them for certain.
+    #[must_use]
+    pub fn nodes_with_seats(&self, me: &NodeId) -> BTreeMap<NodeId, bool> {
+        let mut all = BTreeMap::new();
+        for (seat, taken) in self.seats.iter().filter(|(seat, _)| seat.node != *me) {
+            let certain = taken.detached.is_none() && taken.doubt.is_none();
+            *all.entry(seat.node.clone()).or_insert(false) |= certain;
+        }
+        all
+    }
+
     /// Members that did nothing since `since`.
     #[must_use]
     pub fn idle_since(&self, since: Millis) -> Vec<UserName> {

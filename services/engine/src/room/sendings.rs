@@ -116,6 +116,11 @@ impl Sendings {
         }
     }
 
+    /// A sending does not wait any more.
+    pub fn end(&mut self, key: &Key) {
+        self.under_way.remove(key);
+    }
+
     /// Nothing is under way any more.
     pub fn end_everything(&mut self) {
         self.under_way.clear();

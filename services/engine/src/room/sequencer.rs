@@ -85,6 +85,8 @@ pub struct Sequencer {
     in_flight: Option<Batch>,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
+    /// No further batch begins.
+    frozen: bool,
     sendings: Sendings,
 }
 
@@ -101,6 +103,7 @@ impl Sequencer {
             in_flight: None,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            frozen: false,
             sendings: Sendings::default(),
         }
     }
@@ -127,6 +130,16 @@ impl Sequencer {
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         self.in_flight.is_none() && self.waiting.is_empty()
+    }
+
+    /// From here on no batch begins until [`Self::thaw`]; the one in flight goes on.
+    pub const fn freeze(&mut self) {
+        self.frozen = true;
+    }
+
+    /// Batches begin again.
+    pub const fn thaw(&mut self) {
+        self.frozen = false;
     }
 
     /// Accepts a submission, or recognises it.
@@ -208,7 +221,7 @@ impl Sequencer {
 
     /// Starts the next batch if none is in flight and something waits.
     pub fn start_batch(&mut self, effects: &mut Effects) {
-        if self.in_flight.is_some() || self.waiting.is_empty() {
+        if self.in_flight.is_some() || self.waiting.is_empty() || self.frozen {
             return;
         }
         let (mut items, mut origins, mut bytes) = (Vec::new(), Vec::new(), 0);
@@ -377,11 +390,27 @@ impl Sequencer {
 
     /// Everybody who waits for a number or an outcome; nothing waits any more.
     pub fn abandon(&mut self) -> Vec<Origin> {
-        self.waiting_bytes = 0;
+        let waiting = self.abandon_waiting();
         self.sendings.end_everything();
-        let waiting = std::mem::take(&mut self.waiting).into_iter().flat_map(|w| w.origins);
         let in_flight = self.in_flight.take().into_iter().flat_map(|b| b.origins).flatten();
         in_flight.chain(waiting).collect()
+    }
+
+    /// Everybody who waits for a number; nothing waits any more. The batch in flight stays.
+    pub fn abandon_waiting(&mut self) -> Vec<Origin> {
+        self.waiting_bytes = 0;
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        waiting
+            .flat_map(|waiting| {
+                let Submission {
+                    user, client_msg_id, ..
+                } = &waiting.submission;
+                if let Some(id) = client_msg_id {
+                    self.sendings.end(&Key::new(user, id));
+                }
+                waiting.origins
+            })
+            .collect()
     }
 
     /// When something is due although nothing arrives.

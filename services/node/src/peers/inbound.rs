@@ -2,6 +2,8 @@
 //!
 //! Answers come from queues and from the store; no handler calls another node.
 
+mod deletion;
+
 use super::Peers;
 use super::original::replies::Replies;
 use crate::bugs;
@@ -54,8 +56,8 @@ pub struct Inbound {
 /// A list of rooms that is given out for a while: it may have 4 MiB, which all who ask share.
 struct List {
     made: Instant,
-    /// How many rooms had been created then. Whoever was told of a new one may ask for it at once.
-    created: u64,
+    /// How many rooms had been created or deleted then. Whoever was told of it may ask for the list at once.
+    changed: u64,
     answer: Bytes,
 }
 
@@ -188,14 +190,9 @@ impl Inbound {
             method::EXCHANGE => self.exchange(Exchange::from_params(params)?).await,
             method::LOCATE => {
                 let room = peer_call::locate_from_params(params)?;
-                let hosted = self
-                    .rooms
-                    .store()
-                    .has_room(room)
-                    .await
-                    .map_err(|_| PeerFault::Internal)?;
-                Ok(peer_call::located(hosted))
+                Ok(peer_call::located(self.place_of(room).await?))
             }
+            method::DELETION_STATUS => self.deletion_status(params).await,
             method::READ_RANGE => self.read_range(params).await,
             method::HEADS => {
                 let rooms = peer_call::heads_from_params(params)?;
@@ -205,6 +202,9 @@ impl Inbound {
                 let heads = self.rooms.store().heads(rooms).await.map_err(|_| PeerFault::Internal)?;
                 Ok(peer_call::heads(&heads))
             }
+            method::PREPARE_DELETE_ROOM => self.prepare_delete_room(params).await,
+            method::COMMIT_DELETE_ROOM => self.commit_delete_room(params).await,
+            method::ROLLBACK_DELETE_ROOM => self.rollback_delete_room(params).await,
             other => match self.original(other, params).await {
                 Some(answer) => answer,
                 None => Err(PeerFault::NoSuchMethod),
@@ -234,10 +234,10 @@ impl Inbound {
     async fn hosted_rooms(&self) -> Result<Bytes, PeerFault> {
         self.looks.fetch_add(1, Ordering::AcqRel);
         let mut list = self.list.lock().await;
-        let created = self.rooms.shared().rooms_created.load(Ordering::Acquire);
+        let changed = self.rooms.shared().rooms_changed.load(Ordering::Acquire);
         if let Some(list) = &*list
             && list.made.elapsed() < LIST_AGE
-            && list.created == created
+            && list.changed == changed
         {
             return Ok(list.answer.clone());
         }
@@ -250,7 +250,7 @@ impl Inbound {
         let answer = Bytes::from(peer_xml::write_response(&rooms));
         *list = Some(List {
             made,
-            created,
+            changed,
             answer: answer.clone(),
         });
         Ok(answer)

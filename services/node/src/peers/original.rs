@@ -124,23 +124,27 @@ impl Outbound {
     /// Calls a method once, in its turn. If its turn does not come within the bound on waiting, it is not called.
     pub(crate) fn ask(&self, room: &RoomId, method: &'static str, params: Vec<Value>, done: Done) {
         let until = Instant::now() + self.wait;
-        let job = Job::new(room.clone(), What::Request(method, params, Often::Once(until, done)));
-        self.with(|queue, follow| {
-            if let Err(Job {
-                what: What::Request(_, _, Often::Once(_, done)),
-                ..
-            }) = queue.push(job)
-            {
-                follow.done.push((done, Err(NoAnswer::Undone)));
-            }
-        });
-        self.wake();
+        self.push_request(room, What::Request(method, params, Often::Once(until, done)));
     }
 
     /// Calls a method, in its turn, until it is answered.
     pub(crate) fn insist(&self, room: &RoomId, method: &'static str, params: Vec<Value>) {
-        let job = Job::new(room.clone(), What::Request(method, params, Often::UntilAnswered));
-        self.with(|queue, follow| follow.given_up += u64::from(queue.push(job).is_err()));
+        self.push_request(room, What::Request(method, params, Often::UntilAnswered(None)));
+    }
+
+    /// The same, and says when it was answered, or given up.
+    pub(crate) fn insist_and_tell(&self, room: &RoomId, method: &'static str, params: Vec<Value>, done: Done) {
+        self.push_request(room, What::Request(method, params, Often::UntilAnswered(Some(done))));
+    }
+
+    /// What finds no room in the queue is given up.
+    fn push_request(&self, room: &RoomId, what: What) {
+        let job = Job::new(room.clone(), what);
+        self.with(|queue, follow| {
+            if let Err(job) = queue.push(job) {
+                follow.drop_job(job, Err(NoAnswer::Undone));
+            }
+        });
         self.wake();
     }
 

@@ -155,7 +155,7 @@ impl RoomsHandle {
         };
         match self.store().create_room(profile).await {
             Ok(()) => {
-                self.shared().rooms_created.fetch_add(1, Ordering::AcqRel);
+                self.shared().rooms_changed.fetch_add(1, Ordering::AcqRel);
                 ServerFrame::RoomCreated {
                     room_id,
                     room_name,
@@ -165,6 +165,10 @@ impl RoomsHandle {
             }
             Err(CreateError::NameTaken) => {
                 ServerFrame::RoomNotCreated(format!("Room with name '{room_name}' already exists"))
+            }
+            // Only a repeat of a request whose room is gone by now.
+            Err(CreateError::Deleted) => {
+                ServerFrame::RoomNotCreated(format!("Room '{room_name}' was created by this request and is deleted"))
             }
             Err(CreateError::Store(_)) => ServerFrame::RoomNotCreated("Internal server error".into()),
         }

@@ -1,6 +1,7 @@
 //! The one place that turns effects into bytes, appends and calls.
 
 use super::Request;
+use super::deletion;
 use super::shard::{Asking, Completion, Entry, Machine, Outside, Subscriber};
 use crate::bugs;
 use crate::session::Session;
@@ -178,6 +179,22 @@ impl Outside {
             Effect::BroadcastEvent { nodes, event } => self.broadcast_event(room, &nodes, &event),
             Effect::Recall { node, what } => self.recall(room, &node, &what),
             Effect::Ask { node, ask } => self.ask_original(room, &node, ask),
+            Effect::BeginDeletion(begin) => self.begin_deletion(room, begin),
+            Effect::DecideDeletion(decide) => self.decide_deletion(room, decide),
+            Effect::Purge => self.purge(room),
+            Effect::AskFate {
+                node,
+                transaction,
+                question,
+            } => self.ask_fate(room, node, transaction, question),
+            Effect::TellOriginal {
+                node,
+                word,
+                transaction,
+                room_name,
+            } => self.tell_original(room, &node, word, (transaction, room_name)),
+            Effect::Notify { notice, except } => self.notify(room, entry, &notice, except),
+            Effect::DeletionEnded { end, took } => self.count_deletion(room, &end, took),
             Effect::Idle => entry.idle = true,
         }
     }
@@ -192,7 +209,7 @@ impl Outside {
     }
 
     /// Queues bytes for a connection; it is flushed at the end of the turn.
-    fn push(&mut self, session: &Arc<Session>, bytes: Bytes) {
+    pub(super) fn push(&mut self, session: &Arc<Session>, bytes: Bytes) {
         if session.outbound.push(bytes) {
             self.dirty.push(Arc::clone(session));
         }
@@ -400,6 +417,26 @@ impl Outside {
             }
             Answer::SendRefused(reject) => refused(reject, false),
             Answer::SendUnknown => refused(Reject::AdminUnavailable, true),
+            answer @ (Answer::DeletionInitiated { .. } | Answer::DeletionProgress(_)) => {
+                self.report_deletion(room, entry, (to.session, to.request), answer);
+                return;
+            }
+            Answer::Deleted { transaction, farewell } => {
+                let bytes = farewell.map(|notice| codec::encode(&deletion::frame(room, &notice)));
+                if let Some(asking) = entry.asking.get_mut(&(to.session, to.request)) {
+                    asking.farewell = bytes;
+                }
+                let room_id = room.clone();
+                (ServerFrame::DeleteRoomSuccess { room_id, transaction }, Extra::None)
+            }
+            Answer::DeleteRefused { reject, transaction } => {
+                let frame = ServerFrame::DeleteRoomFailed {
+                    room_id: room.to_string(),
+                    reject,
+                    transaction,
+                };
+                (frame, Extra::None)
+            }
         };
         self.finish(entry, (to.session, to.request), &frame, &extra);
     }
@@ -419,12 +456,16 @@ impl Outside {
             let Some(Asking {
                 session,
                 ready: Some(bytes),
+                farewell,
                 ..
             }) = entry.asking.remove(&key)
             else {
                 return;
             };
-            self.push_answer(session, bytes);
+            self.push_answer(Arc::clone(&session), bytes);
+            if let Some(farewell) = farewell {
+                self.push(&session, farewell);
+            }
         }
     }
 
@@ -436,7 +477,10 @@ impl Outside {
     }
 
     fn count_refusal(&self, frame: &ServerFrame) {
-        if let ServerFrame::JoinRoomError { reject, .. } | ServerFrame::MessageError { reject, .. } = frame {
+        if let ServerFrame::JoinRoomError { reject, .. }
+        | ServerFrame::MessageError { reject, .. }
+        | ServerFrame::DeleteRoomFailed { reject, .. } = frame
+        {
             self.shared.metrics.requests_refused.count(reject.code());
         }
     }
@@ -467,6 +511,11 @@ impl Outside {
                 username: user.to_string(),
             },
             Request::History { .. } => ServerFrame::RequestRefused { room_id, reject },
+            Request::Delete { .. } => ServerFrame::DeleteRoomFailed {
+                room_id,
+                reject,
+                transaction: None,
+            },
         };
         self.count_refusal(&frame);
         self.push_answer(Arc::clone(session), session.encode(re, &frame, &extra));

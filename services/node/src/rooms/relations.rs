@@ -1,5 +1,6 @@
 //! What other nodes do to the rooms of a shard: their items, their health, their lives.
 
+use super::deletion::from_item;
 use super::shard::{Completion, Machine, Shard, new_message_id};
 use chat_engine::effect::{Answer, Joined, Origin, Submission, Terms};
 use chat_engine::membership::Health;
@@ -7,10 +8,10 @@ use chat_engine::room::roster::Seat;
 use chat_engine::room::{self, follower};
 use chat_engine::time::Now;
 use chat_protocol::ids::{Incarnation, NodeId, RoomId, Seq, SessionId};
-use chat_protocol::peer_item::{PeerBody, PeerItem};
+use chat_protocol::peer_item::{DeletionItem, PeerBody, PeerItem};
 
 /// For which of the two machines a body is.
-enum For {
+pub(super) enum For {
     Admin(room::Input),
     Member(follower::Input),
 }
@@ -21,8 +22,14 @@ impl Shard {
             // Whoever is to be told "no" needs a machine that says so; whoever leaves needs none.
             let opens = matches!(
                 body,
-                PeerBody::Join { .. } | PeerBody::Forward { .. } | PeerBody::Seats(_)
+                PeerBody::Join { .. }
+                    | PeerBody::Forward { .. }
+                    | PeerBody::Seats(_)
+                    | PeerBody::Deletion(DeletionItem::Delete { .. })
             );
+            let Some(body) = self.answer_for_nobody(from, &room, body) else {
+                continue;
+            };
             match input(from, body) {
                 For::Admin(input) => {
                     if opens {
@@ -235,5 +242,6 @@ fn input(from: &NodeId, body: PeerBody) -> For {
             epoch,
             head,
         }),
+        PeerBody::Deletion(item) => from_item(from, item),
     }
 }

@@ -21,7 +21,7 @@ use chat_engine::room::{self, Room, RoomLimits};
 use chat_engine::stored::{Append, Appended};
 use chat_engine::time::{Millis, Now};
 use chat_protocol::client_frame::RequestId;
-use chat_protocol::ids::{ClientMsgId, Generation, MessageId, NodeId, RoomId, Seq, SessionId, UserName};
+use chat_protocol::ids::{ClientMsgId, Generation, MessageId, NodeId, RoomId, Seq, SessionId, TransactionId, UserName};
 use chat_protocol::peer_call::Range;
 use chat_protocol::reject::Reject;
 use chat_protocol::server_frame::History;
@@ -131,6 +131,8 @@ pub(super) struct Asking {
     pub(super) client_msg_id: Option<ClientMsgId>,
     /// The answer, while an earlier request of the connection has none yet.
     pub(super) ready: Option<Bytes>,
+    /// What the connection is told behind the answer.
+    pub(super) farewell: Option<Bytes>,
 }
 
 /// A room with what belongs to it here.
@@ -145,6 +147,8 @@ pub(super) struct Entry {
     pub(super) calls: BTreeMap<u64, oneshot::Sender<Answer>>,
     pub(super) idle: bool,
     members: u32,
+    /// It is prepared for a deletion of whose end it hears nothing.
+    in_doubt: bool,
     deadline: Option<Millis>,
 }
 
@@ -338,6 +342,7 @@ impl Shard {
             ShardInput::PeerHealth { node, health } => self.on_peer_health(now, &node, health),
             ShardInput::Call { room, call, answer } => self.on_call(now, &room, call, answer),
             ShardInput::PeerReplaced(node) => self.on_peer_replaced(now, &node),
+            ShardInput::OriginalWord { room, said } => self.on_original_word(now, &room, said),
             ShardInput::Note { room, input } => {
                 self.feed(now, &room, Completion::Admin(room::Input::Original(input)));
             }
@@ -383,6 +388,7 @@ impl Shard {
             re,
             client_msg_id,
             ready: None,
+            farewell: None,
         };
         entry.asking.insert((origin.session, origin.request), asking);
         let input = match (&entry.machine, request) {
@@ -410,6 +416,14 @@ impl Shard {
                     message_id: new_message_id(),
                 };
                 Completion::Admin(room::Input::Send(submission))
+            }
+            (Machine::Admin(_), Request::Delete { user }) => Completion::Admin(room::Input::Delete {
+                origin,
+                user,
+                transaction: new_transaction_id(),
+            }),
+            (Machine::Member(_) | Machine::Guest(_), Request::Delete { user }) => {
+                Completion::Member(follower::Input::Delete { origin, user })
             }
             (Machine::Member(_) | Machine::Guest(_), Request::Join { user, terms }) => {
                 Completion::Member(follower::Input::Join { origin, user, terms })
@@ -463,7 +477,12 @@ impl Shard {
         tokio::spawn(async move {
             let located = match store.has_room(room.clone()).await {
                 Ok(true) => Located::Here,
-                Ok(false) => peers.locate(&room, &*store).await,
+                // What was deleted here is nowhere.
+                Ok(false) => match store.deletion(room.clone()).await {
+                    Ok(None) => peers.locate(&room, &*store).await,
+                    Ok(Some(_)) => Located::Nowhere,
+                    Err(why) => Located::Failed(why.to_string()),
+                },
                 Err(why) => Located::Failed(why.to_string()),
             };
             drop(completions.send((room, Completion::Located(located))));
@@ -593,6 +612,11 @@ impl Shard {
                 self.outside.shared.counts.set(room, members);
             }
         }
+        let in_doubt = matches!(&entry.machine, Machine::Member(machine) if machine.is_in_doubt());
+        if std::mem::replace(&mut entry.in_doubt, in_doubt) != in_doubt {
+            let gauge = &self.outside.shared.metrics.deletions.in_doubt;
+            gauge.add(if in_doubt { 1 } else { -1 });
+        }
         if drop_it {
             self.rooms.remove(room);
             self.outside.shared.metrics.rooms_active.dec();
@@ -610,6 +634,7 @@ impl Entry {
             calls: BTreeMap::new(),
             idle: false,
             members: 0,
+            in_doubt: false,
             deadline: None,
         }
     }
@@ -693,6 +718,15 @@ impl Entry {
 #[allow(clippy::disallowed_methods)]
 fn bounded_by_the_machines<T>() -> (mpsc::UnboundedSender<T>, mpsc::UnboundedReceiver<T>) {
     mpsc::unbounded_channel()
+}
+
+pub(super) fn new_transaction_id() -> TransactionId {
+    TransactionId::parse(
+        uuid::Uuid::new_v4()
+            .hyphenated()
+            .encode_lower(&mut uuid::Uuid::encode_buffer()),
+    )
+    .expect("a UUID is a valid id")
 }
 
 /// A message id: a UUID of version 7, so that ids of one time lie together on disk.

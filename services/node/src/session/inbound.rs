@@ -222,10 +222,18 @@ impl Inbound<'_> {
                 let (room_id, reject) = (room_id.to_string(), Reject::NotMember);
                 self.refuse(re.as_ref(), &ServerFrame::RequestRefused { room_id, reject })
             }
-            ClientFrame::DeleteRoom { room_id, .. } => {
-                let reject = Reject::Internal("Rooms cannot be deleted yet".into());
-                let room_id = room_id.to_string();
-                self.refuse(re.as_ref(), &ServerFrame::DeleteRoomFailed { room_id, reject })
+            // Whoever created a room need not be in it.
+            ClientFrame::DeleteRoom { room_id, username } => {
+                if session.user_in(&room_id).is_some_and(|known| known != username) {
+                    // The connection speaks for somebody else there.
+                    let frame = ServerFrame::DeleteRoomFailed {
+                        room_id: room_id.to_string(),
+                        reject: Reject::Unauthorized,
+                        transaction: None,
+                    };
+                    return self.refuse(re.as_ref(), &frame);
+                }
+                self.ask(room_id, Request::Delete { user: username }, re).await
             }
         }
     }

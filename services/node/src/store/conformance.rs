@@ -1,9 +1,12 @@
 //! What every store must do. An engine that passes may be put in the place of any other.
 
+pub(super) mod deletion;
+
 use super::{CreateError, Store};
 use chat_engine::room::roster::Seat;
 use chat_engine::stored::{
-    Append, AppendOutcome, Appended, ClaimedRoom, NewMessage, Repeat, RoomProfile, StoredSeat, Trim, TrimOutcome,
+    Append, AppendOutcome, Appended, ClaimedRoom, NewMessage, Repeat, RoomProfile, RoomState, StoredSeat, Trim,
+    TrimOutcome,
 };
 use chat_protocol::ids::{
     ClientMsgId, Epoch, Generation, MessageId, NodeId, RoomId, RoomName, SeatKey, Seq, SessionId, UserName,
@@ -101,6 +104,7 @@ pub(super) async fn suite(store: &dyn Store) {
     a_sending_is_written_once(store).await;
     seats_come_back_with_the_claim(store).await;
     what_is_trimmed_is_not_read_and_repeats_are_recognised_as_long_as_asked(store).await;
+    deletion::suite(store).await;
 }
 
 async fn rooms_are_created_once_and_names_are_unique(store: &dyn Store) {
@@ -146,6 +150,7 @@ async fn a_claim_raises_the_epoch(store: &dyn Store) {
             head: Seq::ZERO,
             floor: Seq(1),
             seats: Vec::new(),
+            state: RoomState::Active,
         };
         assert_eq!(store.claim(RoomId::parse("r1").unwrap()).await, Ok(Some(claimed)));
     }

@@ -10,6 +10,7 @@
 //! reports it as fatal and the process ends, to find out by opening the directory again.
 
 mod checkpoint;
+mod deletion;
 mod directory;
 mod error;
 mod migrations;
@@ -23,7 +24,10 @@ pub use error::OpenError;
 use super::{Appender, CreateError, RoomPage, Store, StoreError, StoreFuture};
 use crate::telemetry::metrics::Metrics;
 use chat_engine::room::roster::Seat;
-use chat_engine::stored::{Append, Appended, ClaimedRoom, RoomProfile, StoredSeat, Trim, TrimOutcome};
+use chat_engine::stored::{
+    Append, Appended, BeginDeletion, BeginOutcome, ClaimedRoom, DecideDeletion, DecideOutcome, RoomProfile,
+    StoredDeletion, StoredSeat, Trim, TrimOutcome,
+};
 use chat_protocol::ids::{Incarnation, NodeId, RoomId, Seq};
 use chat_protocol::message_frame::Message;
 use checkpoint::Checkpointer;
@@ -210,6 +214,46 @@ impl Store for LocalStore {
         Box::pin(async move { answered.await.unwrap_or_else(|_| Err(closed())) })
     }
 
+    fn begin_deletion(&self, room_id: RoomId, begin: BeginDeletion) -> StoreFuture<BeginOutcome> {
+        let (answer, answered) = oneshot::channel();
+        let work = Work::Begin { room_id, begin, answer };
+        drop(self.0.commands.send(Command::Do(work)));
+        Box::pin(async move {
+            answered
+                .await
+                .unwrap_or_else(|_| BeginOutcome::Refused(closed().to_string()))
+        })
+    }
+
+    fn decide_deletion(&self, room_id: RoomId, decide: DecideDeletion) -> StoreFuture<DecideOutcome> {
+        let (answer, answered) = oneshot::channel();
+        let work = Work::Decide {
+            room_id,
+            decide,
+            answer,
+        };
+        drop(self.0.commands.send(Command::Do(work)));
+        Box::pin(async move {
+            answered
+                .await
+                .unwrap_or_else(|_| DecideOutcome::Refused(closed().to_string()))
+        })
+    }
+
+    fn purge(&self, room_id: RoomId) -> StoreFuture<Result<bool, StoreError>> {
+        let (answer, answered) = oneshot::channel();
+        drop(self.0.commands.send(Command::Do(Work::Purge { room_id, answer })));
+        Box::pin(async move { answered.await.unwrap_or_else(|_| Err(closed())) })
+    }
+
+    fn deletion(&self, room_id: RoomId) -> StoreFuture<Result<Option<StoredDeletion>, StoreError>> {
+        self.read_with(move |database| deletion::find(database, &room_id))
+    }
+
+    fn unfinished_deletions(&self) -> StoreFuture<Result<Vec<RoomId>, StoreError>> {
+        self.read_with(deletion::unfinished)
+    }
+
     fn read(
         &self,
         room_id: RoomId,
@@ -241,7 +285,7 @@ impl Store for LocalStore {
     }
 
     fn profile(&self, room_id: RoomId) -> StoreFuture<Result<Option<RoomProfile>, StoreError>> {
-        self.read_with(move |database| Ok(rows::room(database, &room_id)?.map(|row| row.profile)))
+        self.read_with(move |database| Ok(rows::living_room(database, &room_id)?.map(|row| row.profile)))
     }
 
     fn remember_location(&self, room_id: RoomId, node: NodeId) {

@@ -3,13 +3,16 @@
 use super::{Appender, CreateError, RoomPage, Store, StoreError, StoreFuture};
 use chat_engine::room::roster::Seat;
 use chat_engine::stored::{
-    Append, AppendOutcome, Appended, ClaimedRoom, NewMessage, Repeat, RoomProfile, StoredSeat, Trim, TrimOutcome,
+    Append, AppendOutcome, Appended, BeginDeletion, BeginOutcome, ClaimedRoom, DecideDeletion, DecideOutcome,
+    NewMessage, Repeat, RoomProfile, RoomState, StoredDeletion, StoredSeat, Trim, TrimOutcome,
 };
-use chat_protocol::ids::{ClientMsgId, Epoch, Generation, Incarnation, NodeId, RoomId, Seq, UserName};
+use chat_protocol::ids::{ClientMsgId, Epoch, Generation, Incarnation, NodeId, RoomId, Seq, TransactionId, UserName};
 use chat_protocol::message_frame::Message;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
+
+mod deletion;
 
 /// Rooms and messages in memory. Clones share them.
 #[derive(Debug, Clone)]
@@ -35,6 +38,10 @@ struct StoredRoom {
     /// Where sendings are that may be repeated.
     sendings: HashMap<(UserName, ClientMsgId), Seq>,
     seats: BTreeMap<Seat, StoredSeat>,
+    state: RoomState,
+    /// The last attempt to delete it that was given up.
+    given_up: Option<TransactionId>,
+    purged: bool,
 }
 
 impl MemoryStore {
@@ -54,11 +61,20 @@ impl MemoryStore {
 }
 
 impl Rooms {
+    /// A room that is not deleted.
     fn get(&self, id: &RoomId) -> Option<&StoredRoom> {
-        self.in_order.get(*self.by_id.get(id)?)
+        self.any(id).filter(|room| !room.is_deleted())
     }
 
     fn get_mut(&mut self, id: &RoomId) -> Option<&mut StoredRoom> {
+        self.any_mut(id).filter(|room| !room.is_deleted())
+    }
+
+    fn any(&self, id: &RoomId) -> Option<&StoredRoom> {
+        self.in_order.get(*self.by_id.get(id)?)
+    }
+
+    fn any_mut(&mut self, id: &RoomId) -> Option<&mut StoredRoom> {
         self.in_order.get_mut(*self.by_id.get(id)?)
     }
 }
@@ -92,6 +108,9 @@ impl StoredRoom {
     fn append(&mut self, append: &Append) -> AppendOutcome {
         if append.epoch != self.epoch {
             return AppendOutcome::Fenced(self.epoch);
+        }
+        if self.state != RoomState::Active {
+            return AppendOutcome::BeingDeleted;
         }
         let (Some(first), next) = (append.items.first(), self.head().next()) else {
             return AppendOutcome::Refused("an append without items".into());
@@ -182,13 +201,15 @@ impl Store for MemoryStore {
 
     fn create_room(&self, profile: RoomProfile) -> StoreFuture<Result<(), CreateError>> {
         let mut rooms = self.lock();
-        if rooms.get(&profile.room_id).is_some() {
-            return ready(Ok(()));
+        match rooms.any(&profile.room_id) {
+            Some(room) if room.is_deleted() => return ready(Err(CreateError::Deleted)),
+            Some(_) => return ready(Ok(())),
+            None => {}
         }
         if rooms
             .in_order
             .iter()
-            .any(|room| room.profile.room_name == profile.room_name)
+            .any(|room| room.profile.room_name == profile.room_name && !room.is_deleted())
         {
             return ready(Err(CreateError::NameTaken));
         }
@@ -201,14 +222,20 @@ impl Store for MemoryStore {
             floor: Seq(1),
             sendings: HashMap::new(),
             seats: BTreeMap::new(),
+            state: RoomState::Active,
+            given_up: None,
+            purged: false,
         });
         ready(Ok(()))
     }
 
     fn claim(&self, room_id: RoomId) -> StoreFuture<Result<Option<ClaimedRoom>, StoreError>> {
-        let claimed = self.lock().get_mut(&room_id).map(|room| {
-            room.epoch.0 += 1;
-            let (profile, epoch, head) = (room.profile.clone(), room.epoch, room.head());
+        let claimed = self.lock().any_mut(&room_id).map(|room| {
+            if !room.is_deleted() {
+                room.epoch.0 += 1;
+            }
+            let head = if room.is_deleted() { Seq::ZERO } else { room.head() };
+            let (profile, epoch) = (room.profile.clone(), room.epoch);
             ClaimedRoom {
                 profile,
                 generation: Generation(1),
@@ -216,6 +243,7 @@ impl Store for MemoryStore {
                 head,
                 floor: room.floor,
                 seats: room.seats.values().cloned().collect(),
+                state: room.state.clone(),
             }
         });
         ready(Ok(claimed))
@@ -242,13 +270,47 @@ impl Store for MemoryStore {
 
     fn seated_rooms(&self) -> StoreFuture<Result<Vec<RoomId>, StoreError>> {
         let rooms = self.lock();
-        let seated = rooms.in_order.iter().filter(|room| !room.seats.is_empty());
+        let seated = rooms
+            .in_order
+            .iter()
+            .filter(|room| !room.seats.is_empty() && !room.is_deleted());
         ready(Ok(seated.map(|room| room.profile.room_id.clone()).collect()))
     }
 
     fn trim(&self, room_id: RoomId, trim: Trim) -> StoreFuture<Result<TrimOutcome, StoreError>> {
         let outcome = self.lock().get_mut(&room_id).map(|room| room.trim(trim));
         ready(Ok(outcome.unwrap_or(TrimOutcome::NoRoom)))
+    }
+
+    fn begin_deletion(&self, room_id: RoomId, begin: BeginDeletion) -> StoreFuture<BeginOutcome> {
+        let outcome = self.lock().any_mut(&room_id).map(|room| room.begin_deletion(begin));
+        ready(outcome.unwrap_or(BeginOutcome::NoRoom))
+    }
+
+    fn decide_deletion(&self, room_id: RoomId, decide: DecideDeletion) -> StoreFuture<DecideOutcome> {
+        let outcome = self.lock().any_mut(&room_id).map(|room| room.decide_deletion(decide));
+        ready(outcome.unwrap_or(DecideOutcome::NoRoom))
+    }
+
+    fn purge(&self, room_id: RoomId) -> StoreFuture<Result<bool, StoreError>> {
+        if let Some(room) = self.lock().any_mut(&room_id) {
+            room.purge();
+        }
+        ready(Ok(false))
+    }
+
+    fn deletion(&self, room_id: RoomId) -> StoreFuture<Result<Option<StoredDeletion>, StoreError>> {
+        let stored = self.lock().any(&room_id).map(|room| StoredDeletion {
+            state: room.state.clone(),
+            room_name: room.profile.room_name.clone(),
+        });
+        ready(Ok(stored))
+    }
+
+    fn unfinished_deletions(&self) -> StoreFuture<Result<Vec<RoomId>, StoreError>> {
+        let rooms = self.lock();
+        let unfinished = rooms.in_order.iter().filter(|room| room.is_unfinished());
+        ready(Ok(unfinished.map(|room| room.profile.room_id.clone()).collect()))
     }
 
     fn read(
@@ -290,18 +352,20 @@ impl Store for MemoryStore {
     fn rooms(&self, after: Option<u64>, limit: usize) -> StoreFuture<Result<RoomPage, StoreError>> {
         let rooms = self.lock();
         let skip = usize::try_from(after.unwrap_or(0)).unwrap_or(usize::MAX);
-        let page: Vec<_> = rooms
-            .in_order
-            .iter()
-            .skip(skip)
-            .take(limit)
-            .map(|room| room.profile.clone())
-            .collect();
-        let end = skip.saturating_add(page.len());
-        let next = (end < rooms.in_order.len()).then_some(end as u64);
+        let there = |(_, room): &(usize, &StoredRoom)| !room.is_deleted();
+        let mut rest = rooms.in_order.iter().enumerate().skip(skip).filter(there).peekable();
+        let (mut page, mut end) = (Vec::new(), skip);
+        while page.len() < limit
+            && let Some((place, room)) = rest.next()
+        {
+            page.push(room.profile.clone());
+            end = place + 1;
+        }
+        let next = rest.peek().map(|_| end as u64);
+        let total = rooms.in_order.iter().filter(|room| !room.is_deleted()).count();
         ready(Ok(RoomPage {
             rooms: page,
-            total: rooms.in_order.len(),
+            total,
             next,
         }))
     }

@@ -150,6 +150,11 @@ fn parse_body(kind: Option<&Value>, data: Option<Value>, user: &UserName) -> Res
         "leave_room" => leave_room(&map),
         "send_message" => send(&map, other_user),
         "read_history" => read_history(&map),
+        "delete_room" if other_user => Err(ServerFrame::DeleteRoomFailed {
+            room_id: echo(&map, "room_id"),
+            reject: Reject::OtherName,
+            transaction: None,
+        }),
         "delete_room" => delete_room(&map),
         _ => Err(invalid(format!(
             "Unknown message type: {}",

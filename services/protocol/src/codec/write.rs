@@ -171,7 +171,12 @@ const fn type_name(frame: &ServerFrame) -> &'static str {
         ServerFrame::LeaveRoomSuccess { .. } => "leave_room_success",
         ServerFrame::MessageSent { .. } => "message_sent",
         ServerFrame::MessageError { .. } => "message_error",
+        ServerFrame::DeleteRoomInitiated { .. } => "delete_room_initiated",
+        ServerFrame::DeleteRoomProgress { .. } => "delete_room_progress",
+        ServerFrame::DeleteRoomSuccess { .. } => "delete_room_success",
         ServerFrame::DeleteRoomFailed { .. } => "delete_room_failed",
+        ServerFrame::RoomDeleted { .. } => "room_deleted",
+        ServerFrame::DeleteRoomCancelled { .. } => "delete_room_cancelled",
         ServerFrame::Member(MemberEvent { left: None, .. }) => "member_joined",
         ServerFrame::Member(_) => "member_left",
     }
@@ -217,11 +222,12 @@ fn write_data(data: &mut Object<'_>, frame: &ServerFrame) {
                 .text("error", &reject.text())
                 .text("error_code", reject.code());
         }
-        ServerFrame::DeleteRoomFailed { room_id, reject } => {
-            data.text("room_id", room_id)
-                .text("reason", &reject.text())
-                .text("error_code", reject.code());
-        }
+        ServerFrame::DeleteRoomInitiated { .. }
+        | ServerFrame::DeleteRoomProgress { .. }
+        | ServerFrame::DeleteRoomSuccess { .. }
+        | ServerFrame::DeleteRoomFailed { .. }
+        | ServerFrame::RoomDeleted { .. }
+        | ServerFrame::DeleteRoomCancelled { .. } => write_deletion(data, frame),
         ServerFrame::LeaveRoomSuccess { room_id, username } => {
             data.text("room_id", room_id).text("username", username);
         }
@@ -283,6 +289,63 @@ fn write_data(data: &mut Object<'_>, frame: &ServerFrame) {
         ServerFrame::Reconnect { after_ms } => {
             data.number("after_ms", *after_ms).text("reason", "node is restarting");
         }
+    }
+}
+
+fn write_deletion(data: &mut Object<'_>, frame: &ServerFrame) {
+    match frame {
+        ServerFrame::DeleteRoomInitiated {
+            room_id,
+            initiator,
+            transaction,
+        } => {
+            data.text("room_id", room_id.as_str());
+            if let Some(transaction) = transaction {
+                data.text("transaction_id", transaction.as_str());
+            }
+            data.text("initiator", initiator.as_str()).text("status", "in_progress");
+        }
+        ServerFrame::DeleteRoomProgress { room_id, progress } => {
+            let node = |out: &mut String, id: &NodeId| push_json_string(out, id.as_str());
+            data.text("room_id", room_id.as_str())
+                .text("phase", progress.phase.text())
+                .list("ready", &progress.ready, node)
+                .list("waiting_for", &progress.waiting_for, node);
+        }
+        ServerFrame::DeleteRoomSuccess { room_id, transaction } => {
+            data.text("room_id", room_id.as_str())
+                .text("transaction_id", transaction.as_str())
+                .text("message", "Room deleted successfully");
+        }
+        ServerFrame::DeleteRoomFailed {
+            room_id,
+            reject,
+            transaction,
+        } => {
+            data.text("room_id", room_id)
+                .text("reason", &reject.text())
+                .text("error_code", reject.code());
+            if let Some(transaction) = transaction {
+                data.text("transaction_id", transaction.as_str());
+            }
+        }
+        ServerFrame::RoomDeleted {
+            room_id,
+            room_name,
+            transaction,
+        } => {
+            data.text("room_id", room_id.as_str())
+                .text("room_name", room_name.as_str());
+            match transaction {
+                Some(transaction) => data.text("transaction_id", transaction.as_str()),
+                None => data.text("message", &format!("Room '{room_name}' has been deleted")),
+            };
+        }
+        ServerFrame::DeleteRoomCancelled { room_id, transaction } => {
+            data.text("room_id", room_id.as_str())
+                .text("transaction_id", transaction.as_str());
+        }
+        _ => {}
     }
 }
 

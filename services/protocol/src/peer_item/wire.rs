@@ -1,6 +1,6 @@
 //! The fields of an item as JSON, and back within limits.
 
-use super::{AnnouncedSeat, NotAnItem, PeerBody, join_frames, split_frames};
+use super::{AnnouncedSeat, DeletionItem, NotAnItem, PeerBody, join_frames, split_frames};
 use crate::ids::{
     ClientMsgId, Epoch, Generation, MessageId, NodeId, RoomId, RoomName, SeatKey, Seq, SessionId, UserName,
 };
@@ -86,6 +86,55 @@ pub(super) enum Wire {
         generation: u64,
         epoch: u64,
         head: u64,
+    },
+    Delete {
+        request: u64,
+        session: u64,
+        user: String,
+    },
+    DeleteVote {
+        transaction: String,
+        ready: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    DeleteDone {
+        transaction: String,
+        obeyed: bool,
+    },
+    DeletePrepare {
+        transaction: String,
+        initiator: String,
+        name: String,
+    },
+    DeleteCommit {
+        transaction: String,
+        name: String,
+    },
+    DeleteRollback {
+        transaction: String,
+    },
+    DeleteInitiated {
+        request: u64,
+        transaction: String,
+        initiator: String,
+    },
+    DeleteProgress {
+        request: u64,
+        phase: String,
+        ready: Vec<String>,
+        waiting_for: Vec<String>,
+    },
+    Deleted {
+        request: u64,
+        transaction: String,
+    },
+    DeleteRefused {
+        request: u64,
+        code: String,
+        text: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        transaction: Option<String>,
     },
 }
 
@@ -247,6 +296,7 @@ impl PeerBody {
                 epoch: epoch.0,
                 head: head.0,
             },
+            Self::Deletion(item) => item.to_wire(),
         };
         (wire, None)
     }
@@ -334,7 +384,7 @@ impl PeerBody {
             },
             Wire::JoinRefused { request, code, text } => Self::JoinRefused {
                 request,
-                reject: reject(&code, text),
+                reject: reject(&code, &text),
             },
             Wire::Sent {
                 request,
@@ -356,7 +406,7 @@ impl PeerBody {
                 unknown,
             } => Self::SendRefused {
                 request,
-                reject: reject(&code, text),
+                reject: reject(&code, &text),
                 unknown,
             },
             Wire::Unseat { session } => Self::Unseat {
@@ -395,6 +445,7 @@ impl PeerBody {
                 epoch: Epoch(epoch),
                 head: seq_from(0, head)?,
             },
+            other => Self::Deletion(DeletionItem::from_wire(other)?),
         })
     }
 }
@@ -415,8 +466,8 @@ fn seq_from(least: u64, number: u64) -> Result<Seq, NotAnItem> {
 }
 
 /// The refusal that another node meant. Its text is kept where the code has more than one, as far as a client can be shown.
-fn reject(code: &str, text: String) -> Reject {
-    let text = text::explanation(&text);
+pub(super) fn reject(code: &str, text: &str) -> Reject {
+    let text = text::explanation(text);
     let known = [
         Reject::RoomNotFound,
         Reject::NotMember,
@@ -425,9 +476,15 @@ fn reject(code: &str, text: String) -> Reject {
         Reject::NotAdded,
         Reject::IdConflict,
         Reject::Busy,
+        Reject::Unauthorized,
+        Reject::DeletionNotStarted,
     ];
-    known
-        .into_iter()
-        .find(|r| r.code() == code && r.text() == text)
-        .unwrap_or(Reject::Internal(text))
+    match code {
+        "INVALID_STATE" => Reject::InvalidState(text),
+        "DELETION_FAILED" => Reject::DeletionFailed(text),
+        _ => known
+            .into_iter()
+            .find(|r| r.code() == code && r.text() == text)
+            .unwrap_or(Reject::Internal(text)),
+    }
 }

@@ -10,6 +10,7 @@ impl Follower {
             let (to, answer) = match pending {
                 Pending::Join { origin, .. } => (origin, Answer::JoinRefused(Reject::AdminUnavailable)),
                 Pending::Send { origin, .. } => (origin, Answer::SendUnknown),
+                Pending::Delete(deleting) => deleting.last_answer(),
             };
             effects.push(Effect::Answer { to, answer });
         }

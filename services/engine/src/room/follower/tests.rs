@@ -1,5 +1,7 @@
 //! A room at a member node: state, input, and the exact list of effects.
 
+mod deletion;
+
 use super::*;
 use crate::testing::*;
 use chat_protocol::ids::MessageId;

@@ -281,6 +281,7 @@ impl Guest {
             return;
         };
         self.learn(now, messages, effects);
+        self.ending.name(&info.room_name);
         let session = origin.session;
         let resumed = terms
             .key()

@@ -209,6 +209,7 @@ impl Guest {
         match reply {
             Reply::Joined { again, messages, .. } => {
                 self.learn(now, messages, effects);
+                self.is_still_there();
                 if !again && !self.is_here(user) {
                     // It had left meanwhile; the look brought it back.
                     self.ask(Ask::Leave { user: user.clone() }, effects);

@@ -36,6 +36,9 @@ impl Guest {
 
     /// The room does not exist any more.
     pub(super) fn on_gone(&mut self, now: Now, effects: &mut Effects) {
+        if self.end_by_deletion(effects) {
+            return;
+        }
         self.refuse_pending(effects);
         self.detached.clear();
         self.ahead.clear();
@@ -76,7 +79,7 @@ impl Guest {
         }
     }
 
-    fn refuse_pending(&mut self, effects: &mut Effects) {
+    pub(super) fn refuse_pending(&mut self, effects: &mut Effects) {
         for (_, pending) in std::mem::take(&mut self.pending) {
             match pending {
                 Pending::Join { origin, .. } => effects.push(Effect::Answer {

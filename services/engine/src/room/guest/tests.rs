@@ -1,5 +1,7 @@
 //! A room of an original node `o`, as node `b` sees it: state, input, and the exact list of effects.
 
+mod deletion;
+
 use super::*;
 use crate::testing::*;
 use chat_protocol::server_frame::LeaveReason::{Disconnected, Inactivity, Left, NodeUnreachable};

@@ -3,7 +3,7 @@
 use crate::effect::Effect;
 use crate::room::history::HistoryLimits;
 use crate::room::{Input, RoomLimits};
-use crate::stored::{AppendOutcome, ClaimedRoom, Trim, TrimOutcome};
+use crate::stored::{AppendOutcome, ClaimedRoom, RoomState, Trim, TrimOutcome};
 use crate::testing::*;
 use chat_protocol::ids::{Epoch, Generation, Seq, SessionId};
 use chat_protocol::server_frame::ResyncReason;
@@ -103,6 +103,7 @@ fn whoever_joins_behind_the_first_kept_message_is_told_so_and_begins_there() {
             head: Seq(head),
             floor: Seq(floor),
             seats: Vec::new(),
+            state: RoomState::Active,
         })))
     };
     let (mut room, _) = AdminRoom::opening(RoomLimits::default());

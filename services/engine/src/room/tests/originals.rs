@@ -4,7 +4,7 @@ use crate::effect::{Answer, Effect, Effects, Joined, Origin, Recalled};
 use crate::room::original::{self, is_original};
 use crate::room::roster::Seat;
 use crate::room::{Input, RoomLimits};
-use crate::stored::{AppendOutcome, ClaimedRoom, StoredSeat};
+use crate::stored::{AppendOutcome, ClaimedRoom, RoomState, StoredSeat};
 use crate::testing::*;
 use crate::time::Millis;
 use chat_protocol::ids::{ClientMsgId, Epoch, Generation, Seq, SessionId};
@@ -562,6 +562,7 @@ fn seats_behind_original_nodes_survive_a_restart_with_their_numbers() {
         head: Seq(450),
         floor: Seq(1),
         seats: vec![stored(4, "otto"), stored(9, "vera")],
+        state: RoomState::Active,
     })));
     assert_eq!(
         on(&mut room, 1, claimed),
@@ -597,6 +598,7 @@ fn seats_behind_an_original_node_that_does_not_answer_after_a_restart_are_gone()
             user: user("otto"),
             key: None,
         }],
+        state: RoomState::Active,
     })));
     assert_eq!(on(&mut room, 1, claimed), []);
     assert_eq!(timeout(&mut room, 10_000), []);

@@ -3,7 +3,7 @@
 use crate::effect::{Answer, Effect, Effects, Joined, Origin};
 use crate::room::roster::Seat;
 use crate::room::{Input, RoomLimits};
-use crate::stored::{ClaimedRoom, StoredSeat};
+use crate::stored::{ClaimedRoom, RoomState, StoredSeat};
 use crate::testing::*;
 use chat_protocol::ids::{Epoch, Generation, Seq, SessionId};
 use chat_protocol::peer_item::{AnnouncedSeat, PeerBody};
@@ -182,6 +182,7 @@ fn restarted() -> AdminRoom {
                 stored(seat("a", 2), "ines", None),
                 stored(seat("b", 3), "vera", None),
             ],
+            state: RoomState::Active,
         }))),
     );
     room

@@ -40,8 +40,8 @@ pub(crate) type Waiter = Box<dyn FnOnce() + Send>;
 pub(crate) enum Often {
     /// Once, before this moment, and somebody waits for its outcome.
     Once(Instant, Done),
-    /// Until it is answered, whatever the answer. It outlives a failure of the node.
-    UntilAnswered,
+    /// Until it is answered, whatever the answer. It outlives a failure of the node. Somebody may wait for its outcome.
+    UntilAnswered(Option<Done>),
 }
 
 /// What is to be called.
@@ -143,9 +143,13 @@ impl Follow {
         }
     }
 
-    fn drop_job(&mut self, job: Job, result: Result<Value, NoAnswer>) {
+    pub(crate) fn drop_job(&mut self, job: Job, result: Result<Value, NoAnswer>) {
         match job.what {
             What::Request(_, _, Often::Once(_, done)) => self.done.push((done, result)),
+            What::Request(_, _, Often::UntilAnswered(Some(done))) => {
+                self.given_up += u64::from(result.is_err());
+                self.done.push((done, result));
+            }
             _ => self.given_up += u64::from(result.is_err()),
         }
     }
@@ -255,7 +259,7 @@ impl Queue {
             (_, Ok(_)) => false,
             (What::Request(_, _, Often::Once(..)), Err(_)) => false,
             // A refusal is an answer.
-            (What::Request(_, _, Often::UntilAnswered), Err(why)) => *why != NoAnswer::Fault,
+            (What::Request(_, _, Often::UntilAnswered(_)), Err(why)) => *why != NoAnswer::Fault,
             (What::Message(..) | What::Event(_), Err(_)) => true,
         };
         if again && !recalled && job.tries < MAX_TRIES {
@@ -335,7 +339,7 @@ impl Queue {
 
     /// The node failed: nothing is kept for it but that somebody left, which it must learn if it ever comes back.
     pub(crate) fn fail(&mut self, follow: &mut Follow) {
-        let stays = |job: &Job| matches!(job.what, What::Request(_, _, Often::UntilAnswered));
+        let stays = |job: &Job| matches!(job.what, What::Request(_, _, Often::UntilAnswered(_)));
         for job in self.remove(|job| !stays(job)) {
             follow.drop_job(job, Err(NoAnswer::Undone));
         }

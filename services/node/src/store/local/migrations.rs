@@ -17,7 +17,7 @@ const APPLICATION_ID: i64 = 0x6368_6174;
 /// store, not of every store with this schema. The second step notes where the rooms of other nodes are, and who sits
 /// in the rooms of this one. The third finds sendings by their ids alone: ids that begin with a time or a count, as most do,
 /// are then written side by side, whoever sends, and not on a page per sender. The fourth says below which number messages
-/// are not read any more.
+/// are not read any more. The fifth names the last attempt to delete a room, and finds those that are not active.
 const STEPS: &[&str] = &[
     "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -66,6 +66,10 @@ const STEPS: &[&str] = &[
 ",
     "
     ALTER TABLE rooms ADD COLUMN floor INTEGER NOT NULL DEFAULT 1;
+",
+    "
+    ALTER TABLE rooms ADD COLUMN txid TEXT;
+    CREATE INDEX rooms_not_active ON rooms (state, key) WHERE state > 0;
 ",
 ];
 

@@ -1,9 +1,10 @@
 //! Statements: what is read from and written to the tables. Each is one short transaction.
 
+use super::deletion;
 use super::error::OpenError;
 use crate::bugs;
 use chat_engine::room::roster::Seat;
-use chat_engine::stored::{NewMessage, Repeat, RoomProfile, StoredSeat};
+use chat_engine::stored::{NewMessage, Repeat, RoomProfile, RoomState, StoredSeat};
 use chat_protocol::ids::{
     Epoch, Generation, Incarnation, MessageId, NodeId, RoomId, RoomName, SeatKey, Seq, SessionId, UserName,
 };
@@ -16,8 +17,6 @@ use std::sync::Arc;
 
 /// A plain text message.
 const KIND_TEXT: i64 = 0;
-/// A room that can be joined.
-const STATE_ACTIVE: i64 = 0;
 
 /// A room as the writer works on it.
 #[derive(Debug, Clone)]
@@ -27,6 +26,7 @@ pub(super) struct RoomRow {
     pub(super) generation: Generation,
     pub(super) epoch: Epoch,
     pub(super) floor: Seq,
+    pub(super) state: RoomState,
 }
 
 /// A number on its way to a column; ours stay far below the bound.
@@ -44,7 +44,7 @@ fn invalid(column: usize, why: impl Display) -> rusqlite::Error {
 }
 
 /// Parses a column that was valid when it was written. A failure means that the database was changed behind our back.
-fn parsed<T, E: Display>(
+pub(super) fn parsed<T, E: Display>(
     row: &Row<'_>,
     column: usize,
     parse: impl FnOnce(&str) -> Result<T, E>,
@@ -63,7 +63,8 @@ fn profile(row: &Row<'_>) -> rusqlite::Result<RoomProfile> {
     })
 }
 
-const ROOM_COLUMNS: &str = "key, room_id, name, creator_id, description, created_at, generation, epoch, floor";
+const ROOM_COLUMNS: &str =
+    "key, room_id, name, creator_id, description, created_at, generation, epoch, floor, state, txid";
 
 /// Begins a new life of the node, durably, and says which.
 pub(super) fn begin_life(
@@ -109,10 +110,12 @@ pub(super) fn run(database: &Connection, statement: &str) -> rusqlite::Result<()
 }
 
 pub(super) fn count_rooms(database: &Connection) -> rusqlite::Result<usize> {
-    let count: i64 = database.query_row("SELECT count(*) FROM rooms", [], |row| row.get(0))?;
-    Ok(usize::try_from(count).unwrap_or(0))
+    let count = |sql| database.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let there = count("SELECT count(*) FROM rooms")? - count(deletion::COUNT)?;
+    Ok(usize::try_from(there).unwrap_or(0))
 }
 
+/// A room, deleted or not.
 pub(super) fn room(database: &Connection, room_id: &RoomId) -> rusqlite::Result<Option<RoomRow>> {
     let sql = select(ROOM_COLUMNS, "FROM rooms WHERE room_id = ?1");
     database
@@ -124,9 +127,15 @@ pub(super) fn room(database: &Connection, room_id: &RoomId) -> rusqlite::Result<
                 generation: Generation(unsigned(row, 6)?),
                 epoch: Epoch(unsigned(row, 7)?),
                 floor: Seq(unsigned(row, 8)?),
+                state: deletion::state(row, 9)?.0,
             })
         })
         .optional()
+}
+
+/// A room that is not deleted.
+pub(super) fn living_room(database: &Connection, room_id: &RoomId) -> rusqlite::Result<Option<RoomRow>> {
+    Ok(room(database, room_id)?.filter(|row| !matches!(row.state, RoomState::Deleted(_))))
 }
 
 fn select(columns: &str, rest: &str) -> String {
@@ -135,13 +144,13 @@ fn select(columns: &str, rest: &str) -> String {
 
 pub(super) fn has_room(database: &Connection, room_id: &RoomId) -> rusqlite::Result<bool> {
     database
-        .prepare_cached("SELECT 1 FROM rooms WHERE room_id = ?1")?
+        .prepare_cached("SELECT 1 FROM rooms WHERE room_id = ?1 AND state < 2")?
         .exists([room_id.as_str()])
 }
 
 pub(super) fn has_name(database: &Connection, name: &RoomName) -> rusqlite::Result<bool> {
     database
-        .prepare_cached("SELECT 1 FROM rooms WHERE name = ?1")?
+        .prepare_cached("SELECT 1 FROM rooms WHERE name = ?1 AND state < 2")?
         .exists([name.as_str()])
 }
 
@@ -157,7 +166,7 @@ pub(super) fn insert_room(database: &Connection, profile: &RoomProfile) -> rusql
             profile.creator_id.as_str(),
             profile.description.as_deref(),
             profile.created_at.0,
-            STATE_ACTIVE,
+            deletion::ACTIVE,
         ])?;
     Ok(())
 }
@@ -285,7 +294,9 @@ pub(super) fn seats(database: &Connection, key: i64) -> rusqlite::Result<Vec<Sto
 
 pub(super) fn seated_rooms(database: &Connection) -> rusqlite::Result<Vec<RoomId>> {
     database
-        .prepare_cached("SELECT room_id FROM rooms WHERE key IN (SELECT DISTINCT room FROM seats) ORDER BY key")?
+        .prepare_cached(
+            "SELECT room_id FROM rooms WHERE key IN (SELECT DISTINCT room FROM seats) AND state < 2 ORDER BY key",
+        )?
         .query_map([], |row| parsed(row, 0, RoomId::parse))?
         .collect()
 }
@@ -299,7 +310,8 @@ pub(super) fn holds(database: &Connection, key: i64, message: &Message) -> rusql
 
 /// Messages from a number on, or from the first that is kept.
 pub(super) const PAGE: &str = "SELECT seq, message_id, sender, content, messages.timestamp
-     FROM rooms JOIN messages ON room = key WHERE room_id = ?1 AND seq >= max(?2, floor) ORDER BY seq LIMIT ?3";
+     FROM rooms JOIN messages ON room = key WHERE room_id = ?1 AND state < 2 AND seq >= max(?2, floor) ORDER BY seq
+     LIMIT ?3";
 
 pub(super) fn messages(
     database: &Connection,
@@ -333,7 +345,7 @@ pub(super) fn messages(
 pub(super) fn heads(database: &Connection, rooms: Vec<RoomId>) -> rusqlite::Result<Vec<(RoomId, Seq)>> {
     let mut found = Vec::with_capacity(rooms.len());
     for room_id in rooms {
-        if let Some(row) = room(database, &room_id)? {
+        if let Some(row) = living_room(database, &room_id)? {
             found.push((room_id, head(database, row.key)?));
         }
     }
@@ -362,7 +374,10 @@ pub(super) fn rooms(
     after: u64,
     limit: usize,
 ) -> rusqlite::Result<(Vec<RoomProfile>, Option<u64>)> {
-    let sql = select(ROOM_COLUMNS, "FROM rooms WHERE key > ?1 ORDER BY key LIMIT ?2");
+    let sql = select(
+        ROOM_COLUMNS,
+        "FROM rooms WHERE key > ?1 AND state < 2 ORDER BY key LIMIT ?2",
+    );
     let mut select = database.prepare_cached(&sql)?;
     let mut rows = select.query(params![number(after), i64::try_from(limit).unwrap_or(i64::MAX)])?;
     let (mut found, mut last) = (Vec::new(), after);

@@ -60,6 +60,68 @@ async fn what_was_committed_is_there_after_a_restart_and_numbers_go_on() {
 }
 
 #[tokio::test]
+async fn a_deletion_is_where_it_was_after_a_restart() {
+    use crate::store::conformance::deletion::{begin, decide};
+    use chat_engine::stored::{BeginOutcome, DecideOutcome, Decision, RoomState};
+    let dir = used().await;
+    let room = || RoomId::parse("r1").unwrap();
+    let store = open(dir.path()).unwrap();
+    assert_eq!(begin(&store, "r1", 1, "t1").await, BeginOutcome::Begun);
+    store.close().await;
+    let store = open(dir.path()).unwrap();
+    assert_eq!(store.unfinished_deletions().await, Ok(vec![room()]));
+    // The old tenure is not fenced yet, and appends nothing.
+    assert_eq!(
+        outcomes(&store, vec![append("r1", 1, 1, 4..=4)]).await,
+        [AppendOutcome::BeingDeleted]
+    );
+    let claimed = store.claim(room()).await.unwrap().unwrap();
+    assert!(matches!(claimed.state, RoomState::Deleting(_)));
+    let decided = decide(&store, "r1", 2, "t1", Decision::Commit).await;
+    assert_eq!(decided, DecideOutcome::Decided);
+    store.close().await;
+    let store = open(dir.path()).unwrap();
+    assert_eq!(store.rooms(None, 10).await.unwrap().total, 0);
+    assert_eq!(contents(&store, "r1", 1, 10).await, []);
+    assert_eq!(store.unfinished_deletions().await, Ok(vec![room()]));
+    // A release that would show the room, empty, must not open this.
+    let database = Connection::open(dir.path().join("chat.db")).unwrap();
+    let needed: String = database
+        .query_row("SELECT value FROM meta WHERE name = 'readable_by'", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    assert_eq!(needed, "5");
+}
+
+#[tokio::test]
+async fn what_a_long_room_leaves_is_removed_step_by_step() {
+    use crate::store::conformance::deletion::{begin, decide};
+    use chat_engine::stored::Decision;
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    let room = || RoomId::parse("r1").unwrap();
+    store.create_room(profile("r1", "hall")).await.unwrap();
+    store.claim(room()).await.unwrap();
+    for n in 0..5 {
+        let got = outcomes(&store, vec![append("r1", n, 1, n * 500 + 1..=(n + 1) * 500)]).await;
+        assert_eq!(got, [AppendOutcome::Committed]);
+    }
+    begin(&store, "r1", 1, "t1").await;
+    decide(&store, "r1", 1, "t1", Decision::Commit).await;
+    let mut steps = 0;
+    while store.purge(room()).await.unwrap() {
+        steps += 1;
+    }
+    assert_eq!(steps, 3, "a thousand messages a step");
+    let database = Connection::open(dir.path().join("chat.db")).unwrap();
+    let left: i64 = database
+        .query_row("SELECT count(*) FROM messages", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(left, 0);
+}
+
+#[tokio::test]
 async fn every_life_has_a_higher_incarnation_even_if_the_clock_goes_back() {
     let dir = tempfile::tempdir().unwrap();
     for (clock, expected) in [(1_000, 1_000), (5_000, 5_000), (2_000, 5_001), (5_001, 5_002)] {

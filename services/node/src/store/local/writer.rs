@@ -2,12 +2,15 @@
 
 use super::checkpoint::{self, Checkpointer};
 use super::directory::Directory;
-use super::{LocalLimits, rows, trim};
+use super::{LocalLimits, deletion, rows, trim};
 use crate::bugs;
 use crate::store::{CreateError, StoreError};
 use crate::telemetry::metrics::Metrics;
 use chat_engine::room::roster::Seat;
-use chat_engine::stored::{Append, AppendOutcome, Appended, ClaimedRoom, RoomProfile, StoredSeat, Trim, TrimOutcome};
+use chat_engine::stored::{
+    Append, AppendOutcome, Appended, BeginDeletion, BeginOutcome, ClaimedRoom, DecideDeletion, DecideOutcome, Decision,
+    RoomProfile, RoomState, StoredSeat, Trim, TrimOutcome,
+};
 use chat_protocol::ids::{Epoch, NodeId, RoomId, Seq};
 use rusqlite::{Connection, ErrorCode};
 use std::collections::HashMap;
@@ -46,6 +49,20 @@ pub(super) enum Work {
         trim: Trim,
         answer: Answer<Result<TrimOutcome, StoreError>>,
     },
+    Begin {
+        room_id: RoomId,
+        begin: BeginDeletion,
+        answer: Answer<BeginOutcome>,
+    },
+    Decide {
+        room_id: RoomId,
+        decide: DecideDeletion,
+        answer: Answer<DecideOutcome>,
+    },
+    Purge {
+        room_id: RoomId,
+        answer: Answer<Result<bool, StoreError>>,
+    },
     // Nobody waits for these.
     Location {
         room_id: RoomId,
@@ -79,6 +96,18 @@ enum Reply {
         result: TrimOutcome,
         answer: Answer<Result<TrimOutcome, StoreError>>,
     },
+    Begun {
+        outcome: BeginOutcome,
+        answer: Answer<BeginOutcome>,
+    },
+    Decided {
+        outcome: DecideOutcome,
+        answer: Answer<DecideOutcome>,
+    },
+    Purged {
+        more: bool,
+        answer: Answer<Result<bool, StoreError>>,
+    },
     Nobody,
 }
 
@@ -96,6 +125,15 @@ pub(super) struct Warm {
     key: i64,
     epoch: Epoch,
     head: Seq,
+    /// A deletion is under way.
+    deleting: bool,
+}
+
+/// How many rooms a batch made and took away.
+#[derive(Debug, Clone, Copy, Default)]
+struct Born {
+    created: usize,
+    deleted: usize,
 }
 
 pub(super) struct Writer {
@@ -173,7 +211,7 @@ impl Writer {
     fn transact(&mut self, batch: Vec<Work>) -> (Vec<Reply>, Result<u64, Failure>) {
         let mut replies = Vec::with_capacity(batch.len());
         let mut rows = 0;
-        let mut created = 0;
+        let mut born = Born::default();
         let mut executed = if self.uncommitted > 0 {
             Ok(())
         } else {
@@ -182,7 +220,7 @@ impl Writer {
         for work in batch {
             // After an error the rest is not executed, but everybody in the batch is answered.
             let ok = executed.is_ok();
-            let (reply, result) = self.execute(work, ok, &mut rows, &mut created);
+            let (reply, result) = self.execute(work, ok, &mut rows, &mut born);
             replies.push(reply);
             if ok {
                 executed = result;
@@ -200,7 +238,8 @@ impl Writer {
         };
         match committed {
             Ok(()) => {
-                self.room_count.fetch_add(created, Ordering::AcqRel);
+                self.room_count.fetch_add(born.created, Ordering::AcqRel);
+                self.room_count.fetch_sub(born.deleted, Ordering::AcqRel);
                 if self.warm.len() > self.limits.warm_rooms {
                     self.warm.clear();
                 }
@@ -222,7 +261,7 @@ impl Writer {
         }
     }
 
-    fn execute(&mut self, work: Work, go: bool, rows: &mut u64, created: &mut usize) -> (Reply, rusqlite::Result<()>) {
+    fn execute(&mut self, work: Work, go: bool, rows: &mut u64, born: &mut Born) -> (Reply, rusqlite::Result<()>) {
         match work {
             Work::Append { appends, outcomes } => {
                 let mut appended = Vec::with_capacity(appends.len());
@@ -249,7 +288,7 @@ impl Writer {
             }
             Work::Create { profile, answer } => {
                 let made = if go {
-                    self.create(&profile, rows, created)
+                    self.create(&profile, rows, &mut born.created)
                 } else {
                     Ok(Ok(()))
                 };
@@ -271,12 +310,69 @@ impl Writer {
                     trimmed.map_or_else(|why| (TrimOutcome::NoRoom, Err(why)), |result| (result, Ok(())));
                 (Reply::Trimmed { result, answer }, status)
             }
+            Work::Begin { .. } | Work::Decide { .. } | Work::Purge { .. } => {
+                self.execute_deletion(work, go, rows, born)
+            }
             note => {
                 *rows += 1;
                 let status = if go { self.note(note) } else { Ok(()) };
                 (Reply::Nobody, status)
             }
         }
+    }
+
+    /// A step of a deletion. What the batch was not to execute any more is answered by [`Reply::fail`].
+    fn execute_deletion(
+        &mut self,
+        work: Work,
+        go: bool,
+        rows: &mut u64,
+        born: &mut Born,
+    ) -> (Reply, rusqlite::Result<()>) {
+        let mut written = 0;
+        let (reply, status) = match work {
+            Work::Begin { room_id, begin, answer } if go => {
+                let begun = deletion::begin(&self.database, &room_id, &begin);
+                if let (Ok((BeginOutcome::Begun, _)), Some(warm)) = (&begun, self.warm.get_mut(&room_id)) {
+                    warm.deleting = true;
+                }
+                let (outcome, status) = split(begun, &mut written, BeginOutcome::Unknown);
+                (Reply::Begun { outcome, answer }, status)
+            }
+            Work::Decide {
+                room_id,
+                decide,
+                answer,
+            } if go => {
+                let decided = deletion::decide(&self.database, &room_id, &decide);
+                if let Ok((DecideOutcome::Decided, changed)) = &decided {
+                    // What is appended next reads the room anew.
+                    self.warm.remove(&room_id);
+                    if decide.decision == Decision::Commit && *changed > 0 {
+                        born.deleted += 1;
+                    }
+                }
+                let (outcome, status) = split(decided, &mut written, DecideOutcome::Unknown);
+                (Reply::Decided { outcome, answer }, status)
+            }
+            Work::Purge { room_id, answer } if go => {
+                let purged = deletion::purge(&self.database, &room_id).map(|(removed, more)| (more, removed));
+                let (more, status) = split(purged, &mut written, true);
+                (Reply::Purged { more, answer }, status)
+            }
+            Work::Begin { answer, .. } => {
+                let outcome = BeginOutcome::Unknown;
+                (Reply::Begun { outcome, answer }, Ok(()))
+            }
+            Work::Decide { answer, .. } => {
+                let outcome = DecideOutcome::Unknown;
+                (Reply::Decided { outcome, answer }, Ok(()))
+            }
+            Work::Purge { answer, .. } => (Reply::Purged { more: true, answer }, Ok(())),
+            _ => (Reply::Nobody, Ok(())),
+        };
+        *rows += written;
+        (reply, status)
     }
 
     /// What nobody waits for.
@@ -291,7 +387,7 @@ impl Writer {
                 Some(warm) => rows::drop_seat(&self.database, warm.key, &seat),
                 None => Ok(()),
             },
-            Work::Append { .. } | Work::Create { .. } | Work::Claim { .. } | Work::Trim { .. } => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -301,8 +397,10 @@ impl Writer {
         rows: &mut u64,
         created: &mut usize,
     ) -> rusqlite::Result<Result<(), CreateError>> {
-        if rows::has_room(&self.database, &profile.room_id)? {
-            return Ok(Ok(()));
+        match rows::room(&self.database, &profile.room_id)?.map(|row| row.state) {
+            Some(RoomState::Deleted(_)) => return Ok(Err(CreateError::Deleted)),
+            Some(_) => return Ok(Ok(())),
+            None => {}
         }
         if rows::has_name(&self.database, &profile.room_name)? {
             return Ok(Err(CreateError::NameTaken));
@@ -317,6 +415,17 @@ impl Writer {
         let Some(row) = rows::room(&self.database, room_id)? else {
             return Ok(None);
         };
+        if matches!(row.state, RoomState::Deleted(_)) {
+            return Ok(Some(ClaimedRoom {
+                profile: row.profile,
+                generation: row.generation,
+                epoch: row.epoch,
+                head: Seq::ZERO,
+                floor: row.floor,
+                seats: rows::seats(&self.database, row.key)?,
+                state: row.state,
+            }));
+        }
         rows::raise_epoch(&self.database, row.key)?;
         *rows += 1;
         let (epoch, mut head) = (Epoch(row.epoch.0 + 1), rows::head(&self.database, row.key)?);
@@ -329,6 +438,7 @@ impl Writer {
                 key: row.key,
                 epoch,
                 head,
+                deleting: row.state != RoomState::Active,
             },
         );
         Ok(Some(ClaimedRoom {
@@ -338,6 +448,7 @@ impl Writer {
             head,
             floor: row.floor,
             seats: rows::seats(&self.database, row.key)?,
+            state: row.state,
         }))
     }
 
@@ -359,6 +470,9 @@ impl Writer {
         };
         if append.epoch != warm.epoch {
             return Ok(Some(AppendOutcome::Fenced(warm.epoch)));
+        }
+        if warm.deleting {
+            return Ok(Some(AppendOutcome::BeingDeleted));
         }
         let (Some(first), next) = (append.items.first(), warm.head.next()) else {
             return Ok(Some(AppendOutcome::Refused("an append without items".into())));
@@ -390,16 +504,28 @@ impl Writer {
         if let Some(warm) = self.warm.get(room_id) {
             return Ok(Some(*warm));
         }
-        let Some(row) = rows::room(&self.database, room_id)? else {
+        let Some(row) = rows::living_room(&self.database, room_id)? else {
             return Ok(None);
         };
         let warm = Warm {
             key: row.key,
             epoch: row.epoch,
             head: rows::head(&self.database, row.key)?,
+            deleting: row.state != RoomState::Active,
         };
         self.warm.insert(room_id.clone(), warm);
         Ok(Some(warm))
+    }
+}
+
+/// What a step of a deletion gave, and how it went.
+fn split<T>(result: rusqlite::Result<(T, u64)>, written: &mut u64, failed: T) -> (T, rusqlite::Result<()>) {
+    match result {
+        Ok((outcome, rows)) => {
+            *written = rows;
+            (outcome, Ok(()))
+        }
+        Err(why) => (failed, Err(why)),
     }
 }
 
@@ -419,6 +545,9 @@ impl Reply {
             Self::Created { result, answer } => drop(answer.send(result)),
             Self::Claimed { result, answer } => drop(answer.send(Ok(result))),
             Self::Trimmed { result, answer } => drop(answer.send(Ok(result))),
+            Self::Begun { outcome, answer } => drop(answer.send(outcome)),
+            Self::Decided { outcome, answer } => drop(answer.send(outcome)),
+            Self::Purged { more, answer } => drop(answer.send(Ok(more))),
             Self::Nobody => {}
         }
     }
@@ -443,6 +572,17 @@ impl Reply {
             Self::Created { answer, .. } => drop(answer.send(Err(CreateError::Store(error)))),
             Self::Claimed { answer, .. } => drop(answer.send(Err(error))),
             Self::Trimmed { answer, .. } => drop(answer.send(Err(error))),
+            Self::Begun { answer, .. } => drop(answer.send(if in_doubt {
+                BeginOutcome::Unknown
+            } else {
+                BeginOutcome::Refused(why.to_owned())
+            })),
+            Self::Decided { answer, .. } => drop(answer.send(if in_doubt {
+                DecideOutcome::Unknown
+            } else {
+                DecideOutcome::Refused(why.to_owned())
+            })),
+            Self::Purged { answer, .. } => drop(answer.send(Err(error))),
             Self::Nobody => {}
         }
     }

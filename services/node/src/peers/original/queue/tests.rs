@@ -78,7 +78,11 @@ fn request(number: u32, until: Instant, outcomes: &Outcomes) -> Job {
 fn goodbye(name: &str) -> Job {
     Job::new(
         room("r"),
-        What::Request("leave_room", vec![Value::String(name.into())], Often::UntilAnswered),
+        What::Request(
+            "leave_room",
+            vec![Value::String(name.into())],
+            Often::UntilAnswered(None),
+        ),
     )
 }
 
