@@ -325,7 +325,8 @@ impl Room {
             self.roster.longest_detached().map(|at| at.plus(self.limits.seat_grace)),
             idle.map(|at| at.plus(self.limits.inactivity)),
             self.originals.next_deadline(),
-            self.deletion.next_deadline(&self.limits.deletion),
+            self.deletion
+                .next_deadline(&self.limits.deletion, self.sequencer.has_waiting()),
         ]
         .into_iter()
         .flatten()

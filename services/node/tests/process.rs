@@ -237,6 +237,78 @@ async fn sigterm_closes_with_1012_and_exits_with_0() {
     assert_eq!(node.wait().code(), Some(0));
 }
 
+/// Joins a room on a node that has just begun and says whether it is there. A room that is there takes messages.
+async fn is_whole(url: &str, room: &str) -> bool {
+    let options = ConnectOptions {
+        ping_every: None,
+        ..ConnectOptions::default()
+    };
+    let (connection, events) = Connection::connect(url, &options).await.expect("the node is up");
+    drop(events);
+    match connection.join(room, "reader").await {
+        Ok(_) => {
+            connection
+                .send(room, "reader", "still here")
+                .await
+                .expect("a room is whole");
+            true
+        }
+        Err(why) => {
+            assert!(why.to_string().contains("Room not found"), "{why}");
+            false
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_at_any_moment_of_a_deletion_leaves_the_room_whole_or_gone_and_gone_if_that_was_said() {
+    let data = tempfile::tempdir().expect("a directory");
+    let options = ConnectOptions {
+        ping_every: None,
+        ..ConnectOptions::default()
+    };
+    let mut seen = [0, 0];
+    for round in 0..20_u32 {
+        let node = Node::start(data.path());
+        let mut ines = RawConnection::connect(&node.url, &options)
+            .await
+            .expect("the node is up");
+        let mut frame = async |text: Option<String>| {
+            if let Some(text) = text {
+                ines.queue_text(text).expect("taken");
+                ines.flush().await.expect("open");
+            }
+            match tokio::time::timeout(PATIENCE, ines.next()).await.expect("in time") {
+                RawFrame::Text(text) => serde_json::from_str::<Value>(text.as_str()).expect("JSON"),
+                other => panic!("{other:?}"),
+            }
+        };
+        let created = frame(Some(request::create_room(&format!("hall {round}"), "ines", None))).await;
+        let room = created["data"]["room_id"].as_str().expect("an id").to_owned();
+        frame(Some(request::join_room(&room, "ines"))).await;
+        let delete = format!(r#"{{"type":"delete_room","data":{{"room_id":"{room}","username":"ines"}}}}"#);
+        let said = if round % 4 == 0 {
+            // Up to the last answer.
+            assert_eq!(frame(Some(delete)).await["type"], "delete_room_initiated");
+            while frame(None).await["type"] != "delete_room_success" {}
+            true
+        } else {
+            ines.queue_text(delete).expect("taken");
+            ines.flush().await.expect("open");
+            // Each round a little later.
+            tokio::time::sleep(Duration::from_micros(u64::from(round) * 300)).await;
+            false
+        };
+        node.kill();
+        let node = Node::start(data.path());
+        let whole = is_whole(&node.url, &room).await;
+        assert!(!(said && whole), "a room that was said to be deleted is there again");
+        seen[usize::from(whole)] += 1;
+        node.kill();
+    }
+    assert!(seen[0] >= 5, "{seen:?}");
+}
+
 #[test]
 fn the_operations_port_says_ready() {
     let data = tempfile::tempdir().expect("a directory");

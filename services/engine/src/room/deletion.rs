@@ -86,10 +86,13 @@ impl Deletion {
         self.attempt.is_some()
     }
 
-    pub(super) fn next_deadline(&self, limits: &DeletionLimits) -> Option<Millis> {
+    /// `accepted`: messages were accepted before the request and wait for a number.
+    pub(super) fn next_deadline(&self, limits: &DeletionLimits, accepted: bool) -> Option<Millis> {
         let held = self.held.oldest().map(|since| since.plus(limits.hold));
         let attempt = self.attempt.as_ref().and_then(Coordinator::next_deadline);
-        held.into_iter().chain(attempt).min()
+        let asked = self.attempt.as_ref().filter(|_| accepted).map(Coordinator::asked);
+        let accepted = asked.map(|asked| asked.plus(limits.hold));
+        held.into_iter().chain(attempt).chain(accepted).min()
     }
 }
 

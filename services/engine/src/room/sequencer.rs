@@ -132,6 +132,12 @@ impl Sequencer {
         self.in_flight.is_none() && self.waiting.is_empty()
     }
 
+    /// True if something waits for a number.
+    #[must_use]
+    pub fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// From here on no batch begins until [`Self::thaw`]; the one in flight goes on.
     pub const fn freeze(&mut self) {
         self.frozen = true;

@@ -220,6 +220,17 @@ mod tests {
             "chat_requests_refused_total{code=\"NOT_MEMBER\"} 0",
             "chat_sequence_numbers_assigned_total 0",
             "chat_rooms_active 0",
+            "chat_deletions_started_total 0",
+            "chat_deletions_committed_total 0",
+            "chat_deletions_aborted_total{reason=\"timed_out\"} 0",
+            "chat_deletions_aborted_total{reason=\"refused\"} 0",
+            "chat_deletions_aborted_total{reason=\"store\"} 0",
+            "chat_deletions_aborted_total{reason=\"recovered\"} 0",
+            "chat_deletions_aborted_total{reason=\"not_begun\"} 0",
+            "chat_deletions_recovered_total 0",
+            "chat_deletions_forged_total 0",
+            "chat_deletions_in_doubt 0",
+            "chat_deletion_seconds_count 0",
             "chat_store_commits_total 0",
             "chat_store_rows_total 0",
             "chat_store_commit_seconds_count 0",
@@ -267,6 +278,39 @@ mod tests {
             metrics.requests_refused.count(reject.code());
         }
         assert!(text(&metrics).contains("chat_requests_refused_total{code=\"OTHER\"} 0"));
+    }
+
+    #[test]
+    fn each_end_of_a_deletion_counts_once_under_its_reason_and_with_its_time() {
+        use chat_engine::deletion::AbortReason::{Recovered, Refused, Store, TimedOut};
+        use chat_engine::effect::DeletionEnd::{Aborted, Committed, NotBegun, Retold};
+        let metrics = Metrics::new();
+        let node = NodeId::parse("node2").unwrap();
+        for end in [
+            Committed,
+            Aborted(TimedOut(node.clone())),
+            Aborted(Refused(node, None)),
+            Aborted(Store),
+            Aborted(Recovered),
+            NotBegun,
+            Retold,
+        ] {
+            metrics.deletions.ended(&end, 250);
+        }
+        let text = text(&metrics);
+        for line in [
+            "chat_deletions_committed_total 1",
+            "chat_deletions_aborted_total{reason=\"timed_out\"} 1",
+            "chat_deletions_aborted_total{reason=\"refused\"} 1",
+            "chat_deletions_aborted_total{reason=\"store\"} 1",
+            "chat_deletions_aborted_total{reason=\"recovered\"} 1",
+            "chat_deletions_aborted_total{reason=\"not_begun\"} 1",
+            "chat_deletions_recovered_total 2",
+            "chat_deletion_seconds_count 6",
+            "chat_deletion_seconds_sum 1.5",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+        }
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! A room's admin node, two member nodes, a store and everything under way between them, as one value that can be copied,
 //! compared and driven step by step. The machines are the real ones.
 
+mod ending;
+mod steps;
+mod store;
+
 use crate::deletion::coordinator::{Act as Coordinated, Coordinator, Word};
 use crate::deletion::participant::{Act as Taken, Participant};
 use crate::deletion::{DeletionLimits, fate};
@@ -175,84 +179,6 @@ impl World {
             *count -= 1;
             if *count == 0 {
                 self.post.remove(letter);
-            }
-        }
-    }
-
-    // === what may happen
-
-    pub(super) fn steps(&self) -> Vec<Step> {
-        let mut steps = Vec::new();
-        let idle = self.admin.as_ref().is_some_and(|admin| admin.machine.is_none());
-        if self.budget.attempts > 0 && idle && !matches!(self.state, RoomState::Deleted(_)) {
-            steps.push(Step::Delete);
-        }
-        steps.extend(self.post.keys().cloned().map(Step::Deliver));
-        if self.admin.is_none() {
-            steps.push(Step::Restart);
-        }
-        let down = (0..NODES).filter(|n| !self.members[*n].up);
-        steps.extend(down.map(Step::RestartMember));
-        if self.budget.timers.0 > 0 && self.admin_deadline().is_some() {
-            steps.push(Step::Timer);
-        }
-        let due = |n: &usize| self.members[*n].timers > 0 && self.member_deadline(*n).is_some();
-        steps.extend((0..NODES).filter(due).map(Step::MemberTimer));
-        if self.budget.losses > 0 {
-            self.losses(&mut steps);
-        }
-        if self.budget.crashes > 0 {
-            self.crashes(&mut steps);
-        }
-        if self.budget.forged > 0 {
-            self.forgeries(&mut steps);
-        }
-        steps
-    }
-
-    fn losses(&self, steps: &mut Vec<Step>) {
-        for letter in self.post.keys() {
-            match letter {
-                // What a node notices by itself is neither lost nor doubled.
-                Letter::Lost(_) => continue,
-                // Each answer belongs to one question.
-                Letter::Asked(..) | Letter::Answered(..) => {}
-                Letter::Begin(..) | Letter::Decide(..) => {
-                    steps.push(Step::Double(letter.clone()));
-                    steps.push(Step::Silence(letter.clone()));
-                }
-                _ => steps.push(Step::Double(letter.clone())),
-            }
-            steps.push(Step::Lose(letter.clone()));
-        }
-    }
-
-    fn crashes(&self, steps: &mut Vec<Step>) {
-        if self.admin.is_some() {
-            steps.push(Step::Crash);
-            steps.extend((0..NODES).map(Step::Suspect));
-        }
-        let up = (0..NODES).filter(|n| self.members[*n].up);
-        steps.extend(up.map(Step::CrashMember));
-    }
-
-    /// A forger knows neither what is under way between two nodes nor, therefore, the attempt that a node is prepared for.
-    fn forgeries(&self, steps: &mut Vec<Step>) {
-        let forged = transaction("forged");
-        for n in 0..NODES {
-            for word in [Word::Prepare, Word::Commit, Word::Rollback] {
-                steps.push(Step::Forge(Letter::Said(n, word, forged.clone())));
-            }
-            for vote in [Vote::Ready, Vote::Abort(None)] {
-                steps.push(Step::Forge(Letter::Voted(n, forged.clone(), vote)));
-            }
-            steps.push(Step::Forge(Letter::Done(n, forged.clone())));
-            // The attempt was shown to a client.
-            if !self.members[n].machine.is_prepared() {
-                for attempt in 1..=self.attempts {
-                    let known = transaction(&format!("t{attempt}"));
-                    steps.push(Step::Forge(Letter::Said(n, Word::Commit, known)));
-                }
             }
         }
     }
@@ -514,47 +440,6 @@ impl World {
         );
     }
 
-    // === the store
-
-    fn begin(&mut self, asked: &BeginDeletion) -> BeginOutcome {
-        if asked.epoch != self.epoch {
-            return BeginOutcome::Fenced(self.epoch);
-        }
-        match &self.state {
-            RoomState::Active if self.given_up.as_ref() == Some(&asked.transaction) => {
-                BeginOutcome::BadState(RoomState::Active)
-            }
-            RoomState::Active => {
-                self.state = RoomState::Deleting(asked.transaction.clone());
-                BeginOutcome::Begun
-            }
-            RoomState::Deleting(attempt) if *attempt == asked.transaction => BeginOutcome::Begun,
-            other => BeginOutcome::BadState(other.clone()),
-        }
-    }
-
-    fn decide(&mut self, asked: &DecideDeletion) -> DecideOutcome {
-        let attempt = &asked.transaction;
-        if asked.epoch != self.epoch {
-            return DecideOutcome::Fenced(self.epoch);
-        }
-        match (&self.state, asked.decision) {
-            (RoomState::Deleting(under_way), _) if under_way != attempt => {}
-            (RoomState::Deleting(_), Decision::Commit) => {
-                self.state = RoomState::Deleted(attempt.clone());
-                return DecideOutcome::Decided;
-            }
-            (RoomState::Deleting(_) | RoomState::Active, Decision::Abort) => {
-                self.state = RoomState::Active;
-                self.given_up = Some(attempt.clone());
-                return DecideOutcome::Decided;
-            }
-            (RoomState::Deleted(done), Decision::Commit) if done == attempt => return DecideOutcome::Decided,
-            _ => {}
-        }
-        DecideOutcome::BadState(self.state.clone())
-    }
-
     // === what the machines want, and what must hold
 
     fn with_coordinator(
@@ -708,49 +593,5 @@ impl World {
             machine.swap(&name_of(0), &name_of(1));
         }
         self.min(other)
-    }
-
-    // === after all faults
-
-    /// Does the next thing that happens if nothing goes wrong any more; false when nothing is left to happen.
-    pub(super) fn close(&mut self) -> bool {
-        (self.budget.crashes, self.budget.losses) = (0, 0);
-        self.budget.forged = 0;
-        self.budget.attempts = 0;
-        if self.admin.is_none() {
-            self.restart();
-        } else if let Some(n) = (0..NODES).find(|n| !self.members[*n].up) {
-            self.members[n].up = true;
-        } else if let Some(letter) = self.post.keys().next().cloned() {
-            self.take(&letter);
-            self.deliver(letter);
-        } else if self.admin_deadline().is_some() {
-            self.admin_timer();
-        } else if let Some(n) = (0..NODES).find(|n| self.member_deadline(*n).is_some()) {
-            self.member_timer(n);
-        } else if matches!(self.state, RoomState::Deleting(_)) {
-            // An attempt that was given up before it was written: the next append finds it.
-            assert!(self.admin.as_ref().is_some_and(|admin| admin.machine.is_none()));
-            self.restart();
-        } else if matches!(self.state, RoomState::Deleted(_)) && self.members.iter().any(|member| member.seated) {
-            // A link that lost something says so, and seats are announced.
-            self.reset();
-        } else {
-            return false;
-        }
-        true
-    }
-
-    /// What must hold when nothing is left to happen.
-    pub(super) fn check_end(&self) {
-        assert!(
-            !matches!(self.state, RoomState::Deleting(_)),
-            "an attempt is never decided"
-        );
-        let deleted = matches!(self.state, RoomState::Deleted(_));
-        for member in &self.members {
-            assert!(member.machine.is_idle(), "a node waits for ever");
-            assert!(!(deleted && member.seated), "members of a deleted room are never told");
-        }
     }
 }

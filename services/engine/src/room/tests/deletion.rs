@@ -10,6 +10,7 @@ use crate::stored::{
     StoredSeat,
 };
 use crate::testing::*;
+use crate::time::Millis;
 use chat_protocol::deletion::{Phase, Progress, Vote};
 use chat_protocol::ids::{Epoch, Generation, RoomName, Seq, SessionId, TransactionId};
 use chat_protocol::peer_item::{DeletionItem, PeerBody};
@@ -354,6 +355,32 @@ fn what_waits_too_long_is_refused_definitely_and_whoever_goes_does_not_wait() {
     assert!(
         effects.contains(&refused_send(from("a", 1, 2), Reject::being_deleted())),
         "{effects:?}"
+    );
+}
+
+#[test]
+fn messages_that_were_accepted_before_are_refused_as_late_as_those_that_wait() {
+    let mut room = room();
+    room.on(90, say(from("a", 1, 2), "ines", "one"));
+    room.on(91, say(from("b", 2, 3), "otto", "two"));
+    room.on(100, delete(asker(), "ines"));
+    room.on(103, appended(1, AppendOutcome::Committed));
+    room.on(110, begun(BeginOutcome::Begun));
+    room.on(120, voted("b", Vote::Ready));
+    let unknown = DecideOutcome::Unknown;
+    room.on(
+        7_500,
+        Input::Deletion(DeletionInput::Decided(decide(Decision::Commit), unknown)),
+    );
+    assert_eq!(room.room.next_deadline(), Some(Millis(7_600)));
+    assert_eq!(
+        room.timeout(7_600),
+        [refused_send(from("b", 2, 3), Reject::being_deleted())]
+    );
+    assert_eq!(
+        room.room.next_deadline(),
+        Some(Millis(7_700)),
+        "the store is asked again"
     );
 }
 
