@@ -196,7 +196,12 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
     let store = tokio::select! {
         biased;
         // Whatever is half done is done again at the next start.
-        () = shutdown.requested() => return Ok(()),
+        () = shutdown.requested() => {
+            // As at the end: whoever waited for it may take the port at once.
+            ops.stop();
+            ops_runtime.stop();
+            return Ok(());
+        }
         opened = open_store(&config, &metrics) => opened?,
     };
     let shared = Arc::new(Shared {
