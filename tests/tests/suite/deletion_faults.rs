@@ -155,7 +155,11 @@ impl Drill {
 
     /// What a metric of node 1 says.
     async fn count(&self, name: &str) -> u64 {
-        let metrics = self.cluster.node(1).metrics().await;
+        self.count_at(1, name).await
+    }
+
+    async fn count_at(&self, n: usize, name: &str) -> u64 {
+        let metrics = self.cluster.node(n).metrics().await;
         let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
         line.unwrap_or_else(|| panic!("{name} is missing")).parse().unwrap()
     }
@@ -370,9 +374,16 @@ async fn a_node_that_is_prepared_and_hears_nothing_asks_and_goes_on() {
     drill.prepare_and_hold_the_vote().await;
     drill.set(1, 2, Wire::Silent);
     assert_eq!(drill.answer().await["data"]["error_code"], "DELETION_FAILED");
+    // It asks in vain.
+    let deadline = Instant::now() + PATIENCE;
+    while drill.count_at(2, "chat_deletions_in_doubt").await == 0 {
+        assert!(Instant::now() < deadline, "node 2 is not in doubt");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     // It can ask, and is not told anything.
     drill.set(2, 1, Wire::Open);
     see(&mut drill.otto, "delete_room_cancelled").await;
+    assert_eq!(drill.count_at(2, "chat_deletions_in_doubt").await, 0);
     drill.mend();
     drill.is_whole(2).await;
 }

@@ -139,8 +139,8 @@ impl Room {
                 refuse(input, &Reject::being_deleted(), effects);
                 return None;
             }
-            // Connections of a life that is over would be seated for ever.
-            Input::NodeLost(lost) => {
+            // Connections of a life that is over, or whose node has told them that their join was lost, would be seated for ever.
+            Input::NodeLost(lost) | Input::NodeRestarted { node: lost, .. } | Input::Seats { node: lost, .. } => {
                 let lost = lost.clone();
                 let behind = |input: &Input| seat_of(input).is_some_and(|(node, _)| *node == lost);
                 self.refuse_held(&Reject::AdminUnavailable, behind, effects);

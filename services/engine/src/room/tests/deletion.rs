@@ -359,6 +359,47 @@ fn what_waits_too_long_is_refused_definitely_and_whoever_goes_does_not_wait() {
 }
 
 #[test]
+fn what_a_former_life_of_a_node_asked_for_is_forgotten_and_its_vote_is_not_waited_for() {
+    let mut room = preparing(asker());
+    room.on(120, join(from("b", 5, 4), "late"));
+    let restarted = Input::NodeRestarted {
+        node: node("b"),
+        first: SessionId(100),
+    };
+    assert_eq!(
+        room.on(130, restarted),
+        [
+            answer(from("b", 5, 4), Answer::JoinRefused(Reject::AdminUnavailable)),
+            progress(asker(), Phase::Preparing, &[], &[]),
+            Effect::DecideDeletion(decide(Decision::Commit)),
+        ]
+    );
+}
+
+#[test]
+fn whoever_waits_behind_a_node_that_announces_itself_without_it_is_not_seated_afterwards() {
+    let mut room = preparing(asker());
+    room.on(120, join(from("b", 5, 4), "late"));
+    room.on(121, join(from("c", 6, 4), "vera"));
+    let announces = Input::Seats {
+        node: node("b"),
+        seats: vec![announced(2, "otto")],
+    };
+    assert_eq!(
+        room.on(130, announces),
+        [
+            answer(from("b", 5, 4), Answer::JoinRefused(Reject::AdminUnavailable)),
+            prepare("b"),
+            answer(from("b", 0, 0), Answer::Joined(joined(&["ines", "otto"], 1, 0))),
+        ]
+    );
+    room.on(140, voted("b", Vote::Abort(None)));
+    let effects = room.on(150, decided(Decision::Abort));
+    let vera = answer(from("c", 6, 4), Answer::Joined(joined(&["ines", "otto", "vera"], 1, 0)));
+    assert_eq!(effects.last(), Some(&vera));
+}
+
+#[test]
 fn messages_that_were_accepted_before_are_refused_as_late_as_those_that_wait() {
     let mut room = room();
     room.on(90, say(from("a", 1, 2), "ines", "one"));
