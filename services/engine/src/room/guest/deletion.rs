@@ -40,6 +40,8 @@ pub(super) struct Ending {
     look_at: Option<Millis>,
     /// A COMMIT that is not believed yet.
     claimed: Option<TransactionId>,
+    /// It came while the room was looked for already: what that finds is older.
+    look_again: bool,
     /// What the room is called.
     room_name: Option<RoomName>,
 }
@@ -74,6 +76,7 @@ impl Guest {
                     self.end_by_deletion(effects);
                 } else if !self.audience.is_empty() {
                     self.ending.claimed = Some(transaction);
+                    self.ending.look_again = self.is_looking();
                     self.look(effects);
                 }
             }
@@ -94,8 +97,18 @@ impl Guest {
         }
     }
 
+    /// The room was looked for, and that did not find it gone.
+    pub(super) fn look_once_more(&mut self, effects: &mut Effects) {
+        if std::mem::take(&mut self.ending.look_again) {
+            self.look(effects);
+        }
+    }
+
     /// The room was looked for and is there.
     pub(super) fn is_still_there(&mut self) {
+        if self.ending.look_again {
+            return;
+        }
         self.ending.claimed = None;
         if self.ending.look_at.is_none() {
             // Whoever was to say how it ended has had its time.

@@ -218,6 +218,7 @@ impl Guest {
             Reply::Refused(Reject::RoomNotFound) => self.on_gone(now, effects),
             Reply::Refused(_) | Reply::Undone | Reply::Unknown | Reply::Sent { .. } => {}
         }
+        self.look_once_more(effects);
         self.mind_hole(now.mono);
     }
 }
