@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::effect::Notice;
+use crate::room::follower::deletion::DeletionInput;
 use chat_protocol::deletion::{Fate, Phase, Progress, Vote};
 use chat_protocol::ids::{RoomName, TransactionId};
 use chat_protocol::peer_item::DeletionItem;
