@@ -6,6 +6,7 @@
 //! at all) is just another input.
 
 pub mod deletion;
+pub mod directory;
 pub mod effect;
 mod invariant;
 pub mod membership;

@@ -80,6 +80,11 @@ impl Membership {
         });
     }
 
+    /// Stops watching a peer; if it is watched again it is a new one.
+    pub fn forget(&mut self, peer: &NodeId) {
+        self.peers.remove(peer);
+    }
+
     /// A peer answered, or was heard in some other way that proves its life; `incarnation` says which, if it was told.
     pub fn heard(&mut self, now: Millis, peer: &NodeId, incarnation: Option<Incarnation>, changes: &mut Vec<Change>) {
         let Some(known) = self.peers.get_mut(peer) else { return };
@@ -243,6 +248,21 @@ mod tests {
         assert_eq!(heard(&mut m, 3_100, Some(7)), []);
         assert_eq!(m.health(&node("b")), Some(Health::Degraded));
         assert_eq!(m.incarnation(&node("b")), Some(Incarnation(9)));
+    }
+
+    #[test]
+    fn a_peer_that_is_forgotten_is_a_new_one_when_it_is_watched_again() {
+        let mut m = watching("b");
+        heard(&mut m, 1_000, Some(7));
+        m.forget(&node("b"));
+        assert_eq!(heard(&mut m, 2_000, Some(7)), []);
+        assert_eq!(m.health(&node("b")), None);
+        m.watch(node("b"));
+        assert_eq!(m.health(&node("b")), Some(Health::Failed));
+        assert_eq!(
+            heard(&mut m, 3_000, Some(9)),
+            [Change::Health(node("b"), Health::Healthy)]
+        );
     }
 
     #[test]

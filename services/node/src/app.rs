@@ -1,6 +1,7 @@
 //! A node, built from the bottom up and taken down in reverse.
 
 use crate::config::{Config, StoreKind};
+use crate::discovery;
 use crate::http::ops::{OpsRuntime, OpsState, Pulses, Readiness, Stage};
 use crate::http::peer_rpc::{PeerPort, serve_peers};
 use crate::http::{self, ClientPort};
@@ -215,7 +216,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
         pulses,
     });
 
-    let peers = Peers::new(&shared, store.incarnation(), &config.peers);
+    let peers = Peers::new(&shared, store.incarnation());
     let (rooms, shards) = RoomsHandle::start(shared, Arc::clone(&store), peers.clone());
     let methods = Inbound::methods(peers.clone(), rooms.clone());
     let peer_port = PeerPort::new(methods, tokio::runtime::Handle::current(), Arc::clone(&limits));
@@ -224,7 +225,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
         let listener = tokio::net::TcpListener::from_std(listeners.xmlrpc)?;
         ops_runtime.handle().spawn(serve_peers(listener, peer_port))
     };
-    let peer_tasks = peers.start(&rooms);
+    let finding = tokio::spawn(discovery::run(config.clone(), peers.clone(), rooms.clone()));
     let registry = Arc::new(Registry::new(limits.max_connections, store.incarnation()));
     let reopening = rooms.clone();
     let reopening = tokio::spawn(async move { reopening.reopen().await });
@@ -270,9 +271,8 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
     }
     reopening.abort();
     peer_task.abort();
-    for task in peer_tasks {
-        task.abort();
-    }
+    finding.abort();
+    peers.stop();
     drop(rooms);
     if result.is_ok() {
         // What the shards have handed to the store is finished; a stuck disk does not keep the process.

@@ -17,7 +17,7 @@ mod tests;
 pub use checks::{HealthOptions, MOST_TARGETS, Probe, SelftestOptions};
 pub use dev::DevOptions;
 pub use limits::Limits;
-pub use settings::{Config, Listen, LogFormat, Logging, StoreKind};
+pub use settings::{Config, Discovery, Listen, LogFormat, Logging, StoreKind};
 
 use raw::{Mode, Request, SETTINGS, Written};
 use reading::Reading;

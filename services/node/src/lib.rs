@@ -8,6 +8,7 @@ pub mod app;
 pub mod bugs;
 pub mod config;
 pub mod dev;
+pub mod discovery;
 pub mod health;
 pub mod http;
 pub mod lifecycle;

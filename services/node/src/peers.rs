@@ -31,8 +31,8 @@ use http::Uri;
 use link::Link;
 use original::Outbound;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::task::JoinHandle;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use tokio::task::JoinSet;
 
 /// Where a room is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +90,14 @@ struct Spoken {
 /// Most rooms whose place is remembered.
 const MAX_LOCATIONS: usize = 100_000;
 
+/// The ways to all peers. They change only when a peer is found or forgotten.
+#[derive(Debug, Default)]
+struct Ways {
+    links: BTreeMap<NodeId, Arc<Link>>,
+    /// One for each link: it is used while the peer is a node of the original.
+    originals: BTreeMap<NodeId, Arc<Outbound>>,
+}
+
 #[derive(Debug)]
 struct Inner {
     me: NodeId,
@@ -98,9 +106,9 @@ struct Inner {
     caller: Caller,
     /// For whoever may be a node of the original.
     one_shot: Caller,
-    links: BTreeMap<NodeId, Arc<Link>>,
-    /// One for each link: it is used while the peer is a node of the original.
-    originals: BTreeMap<NodeId, Arc<Outbound>>,
+    ways: RwLock<Ways>,
+    /// What runs for each peer; it ends when it is taken out.
+    tasks: Mutex<BTreeMap<NodeId, JoinSet<()>>>,
     membership: Mutex<Membership>,
     dialects: Mutex<BTreeMap<NodeId, Spoken>>,
     /// Where rooms were found. A remembered place says "unavailable" where nobody can say "not found".
@@ -126,57 +134,109 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Peers {
-    /// The peers of a node, none of which has been spoken to.
+    /// No peers yet.
     #[must_use]
-    pub fn new(shared: &Shared, incarnation: Incarnation, addresses: &BTreeMap<NodeId, Uri>) -> Self {
+    pub fn new(shared: &Shared, incarnation: Incarnation) -> Self {
         let limits = Arc::clone(&shared.limits);
         let failed_after = u64::try_from(limits.heartbeat_failed.as_millis()).unwrap_or(u64::MAX);
-        let mut membership = Membership::new(MembershipLimits {
+        let membership = Membership::new(MembershipLimits {
             failed_after,
             ..MembershipLimits::default()
         });
-        let (mut links, mut originals) = (BTreeMap::new(), BTreeMap::new());
-        for (node, address) in addresses.iter().filter(|(node, _)| **node != shared.me) {
-            membership.watch(node.clone());
-            let metrics = shared.metrics.peer(node);
-            let original = Outbound::new(node.clone(), address.clone(), &limits, metrics.clone());
-            originals.insert(node.clone(), Arc::new(original));
-            links.insert(
-                node.clone(),
-                Arc::new(Link::new(node.clone(), address.clone(), &limits, metrics)),
-            );
-        }
         Self(Arc::new(Inner {
             me: shared.me.clone(),
             incarnation,
             caller: Caller::new(&limits),
             one_shot: Caller::one_shot(&limits),
             limits,
-            links,
-            originals,
+            ways: RwLock::default(),
+            tasks: Mutex::default(),
             membership: Mutex::new(membership),
             dialects: Mutex::default(),
             locations: Mutex::default(),
         }))
     }
 
-    /// Begins to watch and to talk. The tasks end when they are aborted.
+    /// Begins to watch a peer and to talk to it, until it is forgotten or [`Self::stop`] is called. Does nothing for the
+    /// node itself and for a peer that is watched already. Must be called within a tokio runtime.
+    pub fn watch(&self, node: &NodeId, address: &Uri, rooms: &RoomsHandle) {
+        let mut ways = self.0.ways.write().unwrap_or_else(PoisonError::into_inner);
+        if *node == self.0.me || ways.links.contains_key(node) {
+            return;
+        }
+        lock(&self.0.membership).watch(node.clone());
+        let metrics = rooms.shared().metrics.peer(node);
+        let link = Arc::new(Link::new(
+            node.clone(),
+            address.clone(),
+            &self.0.limits,
+            metrics.clone(),
+        ));
+        let outbound = Arc::new(Outbound::new(node.clone(), address.clone(), &self.0.limits, metrics));
+        ways.links.insert(node.clone(), Arc::clone(&link));
+        ways.originals.insert(node.clone(), Arc::clone(&outbound));
+        drop(ways);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(heartbeat::run(self.clone(), Arc::clone(&link), rooms.clone()));
+        tasks.spawn(link::run(self.clone(), Arc::clone(&link), rooms.clone()));
+        tasks.spawn(tail::run(self.clone(), link, rooms.clone()));
+        tasks.spawn(original::run(self.clone(), outbound));
+        lock(&self.0.tasks).insert(node.clone(), tasks);
+    }
+
+    /// A peer is at this address from now on, perhaps as another life: it is called at once.
+    pub fn redial(&self, node: &NodeId, address: &Uri) {
+        if let (Some(link), Some(outbound)) = (self.link(node), self.original(node)) {
+            link.set_address(address.clone());
+            outbound.set_address(address.clone());
+            // Another program may be there. Its next heartbeat says which life it is.
+            self.set_dialect(node, Dialect::Unknown);
+            link.doubt();
+        }
+    }
+
+    /// Nobody expects a peer back: it is not called any more and has no metrics. It may be watched again.
+    pub fn forget(&self, node: &NodeId, rooms: &RoomsHandle) {
+        let mut ways = self.0.ways.write().unwrap_or_else(PoisonError::into_inner);
+        ways.links.remove(node);
+        ways.originals.remove(node);
+        drop(ways);
+        drop(lock(&self.0.tasks).remove(node));
+        lock(&self.0.membership).forget(node);
+        lock(&self.0.dialects).remove(node);
+        rooms.shared().metrics.forget_peer(node);
+    }
+
+    /// Stops calling anybody.
+    pub fn stop(&self) {
+        lock(&self.0.tasks).clear();
+    }
+
+    /// The health of every peer that is watched.
     #[must_use]
-    pub fn start(&self, rooms: &RoomsHandle) -> Vec<JoinHandle<()>> {
-        let mut tasks = Vec::new();
-        for link in self.0.links.values() {
-            tasks.push(tokio::spawn(heartbeat::run(
-                self.clone(),
-                Arc::clone(link),
-                rooms.clone(),
-            )));
-            tasks.push(tokio::spawn(link::run(self.clone(), Arc::clone(link), rooms.clone())));
-            tasks.push(tokio::spawn(tail::run(self.clone(), Arc::clone(link), rooms.clone())));
-        }
-        for outbound in self.0.originals.values() {
-            tasks.push(tokio::spawn(original::run(self.clone(), Arc::clone(outbound))));
-        }
-        tasks
+    pub fn healths(&self) -> Vec<Health> {
+        let membership = lock(&self.0.membership);
+        let ways = self.ways();
+        ways.links.keys().filter_map(|node| membership.health(node)).collect()
+    }
+
+    /// True for a peer that is watched.
+    #[must_use]
+    pub fn knows(&self, node: &NodeId) -> bool {
+        self.ways().links.contains_key(node)
+    }
+
+    fn ways(&self) -> RwLockReadGuard<'_, Ways> {
+        // Both maps change together; nothing between them can panic.
+        self.0.ways.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn link(&self, node: &NodeId) -> Option<Arc<Link>> {
+        self.ways().links.get(node).cloned()
+    }
+
+    fn links(&self) -> Vec<Arc<Link>> {
+        self.ways().links.values().cloned().collect()
     }
 
     /// Which life of this node.
@@ -225,7 +285,7 @@ impl Peers {
     /// A call to a node of the original failed: it is asked again what it is, at once.
     fn doubt(&self, node: &NodeId) {
         self.set_dialect(node, Dialect::Unknown);
-        if let Some(link) = self.0.links.get(node) {
+        if let Some(link) = self.link(node) {
             link.doubt();
         }
     }
@@ -240,7 +300,7 @@ impl Peers {
         membership.heard(now, node, life, &mut changes);
         let restarted = |change: &Change| matches!(change, Change::Restarted(..));
         if changes.iter().any(restarted)
-            && let Some(link) = self.0.links.get(node)
+            && let Some(link) = self.link(node)
         {
             link.reset();
         }
@@ -257,7 +317,7 @@ impl Peers {
                 }
                 Change::Health(node, health) => {
                     tracing::info!(peer = %node, ?health, "peer health");
-                    if let Some(link) = self.0.links.get(node) {
+                    if let Some(link) = self.link(node) {
                         link.health_changed(*health);
                     }
                     if let (Health::Failed, Some(outbound)) = (health, self.original(node)) {
@@ -280,7 +340,7 @@ impl Peers {
     /// Queues something about a room for a node. Never waits.
     pub fn tell(&self, to: &NodeId, room: &RoomId, body: PeerBody) {
         // Rooms speak to nodes that spoke to them, and only peers do.
-        if let Some(link) = self.0.links.get(to) {
+        if let Some(link) = self.ways().links.get(to) {
             link.push(PeerItem {
                 room: room.clone(),
                 body,
@@ -378,7 +438,8 @@ impl Peers {
 
     /// Asks all nodes for a room, at the same time. Takes at most the deadline of one call.
     pub async fn locate(&self, room: &RoomId, store: &dyn Store) -> Located {
-        let mut asked: FuturesUnordered<_> = self.0.links.values().map(|link| self.asked_for(link, room)).collect();
+        let links = self.links();
+        let mut asked: FuturesUnordered<_> = links.iter().map(|link| self.asked_for(link, room)).collect();
         let mut all_answered = true;
         while let Some((node, hosted)) = asked.next().await {
             match hosted {
@@ -393,9 +454,6 @@ impl Peers {
                 None => all_answered = false,
             }
         }
-        if all_answered {
-            return Located::Nowhere;
-        }
         let remembered = lock(&self.0.locations).get(room).cloned();
         let remembered = match remembered {
             // Found in an earlier life. A store that cannot say is as good as one that does not know.
@@ -403,8 +461,11 @@ impl Peers {
             some => some,
         };
         match remembered {
+            // A node that nobody expects back, and that may come back all the same, with the room.
+            Some(node) if node != self.0.me && !self.knows(&node) => Located::Unavailable,
             // A node that answered "no" has lost the room, or never had it.
-            Some(node) if self.health(&node) == Health::Failed && self.0.links.contains_key(&node) => Located::At(node),
+            _ if all_answered => Located::Nowhere,
+            Some(node) if self.health(&node) == Health::Failed => Located::At(node),
             _ => Located::Unavailable,
         }
     }
@@ -414,7 +475,7 @@ impl Peers {
         let node = link.node().clone();
         let hosted = match (self.dialect(&node), self.original(&node)) {
             (Dialect::Original, Some(outbound)) => self
-                .original_has(outbound, room)
+                .original_has(&outbound, room)
                 .await
                 .map(|has| if has { Place::Hosted } else { Place::Elsewhere }),
             _ if self.is_doubted(&node) => None,
@@ -443,10 +504,10 @@ impl Peers {
     /// # Errors
     /// Why they could not be read.
     pub async fn read_range(&self, node: &NodeId, room: &RoomId, from: Seq, limit: usize) -> Result<Range, String> {
-        let link = self.0.links.get(node).ok_or_else(|| format!("{node} is not known"))?;
+        let link = self.link(node).ok_or_else(|| format!("{node} is not known"))?;
         let params = peer_call::range_params(room, from, limit);
         let value = self
-            .call(link, method::READ_RANGE, &params)
+            .call(&link, method::READ_RANGE, &params)
             .await
             .map_err(|why| why.to_string())?;
         Range::from_value(&value).map_err(|_| format!("{node} answered something else"))
@@ -457,19 +518,18 @@ impl Peers {
     /// # Errors
     /// Why it could not be asked.
     pub async fn fate(&self, node: &NodeId, room: &RoomId, transaction: &TransactionId) -> Result<Fate, String> {
-        let link = self.0.links.get(node).ok_or_else(|| format!("{node} is not known"))?;
+        let link = self.link(node).ok_or_else(|| format!("{node} is not known"))?;
         let params = deletion::status_params(room, transaction);
-        let answer = self.call(link, method::DELETION_STATUS, &params).await;
+        let answer = self.call(&link, method::DELETION_STATUS, &params).await;
         let value = answer.map_err(|why| why.to_string())?;
         deletion::read_status(&value).map_err(|_| format!("{node} answered something else"))
     }
 
     /// The rooms of all peers, in order of their answers.
     pub async fn hosted_rooms(&self) -> Vec<Hosted> {
-        let asked: FuturesUnordered<_> = self
-            .0
-            .links
-            .values()
+        let links = self.links();
+        let asked: FuturesUnordered<_> = links
+            .iter()
             .map(async |link| {
                 let node = link.node().clone();
                 // Asking a node that has failed would only make everybody wait for its deadline.
@@ -478,7 +538,7 @@ impl Peers {
                 }
                 let rooms = match (self.dialect(&node), self.original(&node)) {
                     (Dialect::Original, Some(outbound)) => self
-                        .rooms_of_original(outbound)
+                        .rooms_of_original(&outbound)
                         .await
                         .map(|rooms| rooms.as_ref().clone()),
                     _ => {
@@ -504,7 +564,7 @@ impl Peers {
     async fn call(&self, link: &Link, method: &'static str, params: &[dxr::Value]) -> Result<dxr::Value, CallError> {
         let result = self
             .caller(link.node())
-            .call(link.address(), method, params, self.0.limits.peer_call_timeout)
+            .call(&link.address(), method, params, self.0.limits.peer_call_timeout)
             .await;
         count(link.metrics(), method, &result);
         result

@@ -98,6 +98,9 @@ pub const MAX_RESPONSE_ELEMENTS: usize = 700_000;
 /// Largest body of an XML-RPC response, in bytes; `get_hosted_rooms` is cut to stay below it.
 pub const MAX_RESPONSE_BODY: usize = 4 << 20;
 
+/// Most other nodes that a node calls.
+pub const MAX_PEERS: usize = 256;
+
 const _: () = {
     // One message always fits into a frame, and a full page of a few of them into one peer call.
     assert!(MAX_MESSAGE_FRAME < MAX_OUTBOUND_FRAME);

@@ -4,7 +4,7 @@ use super::limits::Limits;
 use super::peers::parse_url;
 use super::raw;
 use super::reading::Reading;
-use super::settings::{Config, Listen, Logging, StoreKind, read_data_dir};
+use super::settings::{Config, Discovery, Listen, Logging, StoreKind, read_data_dir};
 use chat_protocol::ids::NodeId;
 use std::path::{Path, PathBuf};
 
@@ -66,6 +66,7 @@ impl DevOptions {
                     )
                 })
                 .collect(),
+            discovery: Discovery::Fixed,
             data_dir: data_dir.join(id.as_str()),
             store: self.store,
             logging: self.logging,

@@ -75,6 +75,8 @@ pub struct Limits {
     pub heartbeat_interval: Duration,
     /// Silence after which a peer has failed.
     pub heartbeat_failed: Duration,
+    /// A failed peer that discovery leaves out for so long is forgotten.
+    pub peer_forgotten: Duration,
     /// How often a peer is asked where the rooms with traffic stand.
     pub tail_check: Duration,
     /// When a sender is told that the fate of a message is unknown.
@@ -147,6 +149,7 @@ impl Limits {
             peer_call_timeout: reading.millis(&raw::PEER_CALL_TIMEOUT_MS),
             heartbeat_interval: reading.millis(&raw::HEARTBEAT_INTERVAL_MS),
             heartbeat_failed: reading.millis(&raw::HEARTBEAT_FAILED_MS),
+            peer_forgotten: reading.millis(&raw::PEER_FORGOTTEN_MS),
             tail_check: reading.millis(&raw::TAIL_CHECK_MS),
             unknown_after: reading.millis(&raw::UNKNOWN_AFTER_MS),
             seat_grace: reading.millis(&raw::SEAT_GRACE_MS),

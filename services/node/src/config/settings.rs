@@ -25,6 +25,8 @@ pub struct Config {
     pub xmlrpc_address: String,
     /// The other nodes and where they accept peers, never the node itself. Every URL is http, has a host and a path.
     pub peers: BTreeMap<NodeId, Uri>,
+    /// How further nodes are found.
+    pub discovery: Discovery,
     /// The directory of the local store.
     pub data_dir: PathBuf,
     /// Where messages are kept.
@@ -42,6 +44,26 @@ pub struct Listen {
     pub host: String,
     /// The port.
     pub port: u16,
+}
+
+/// How nodes are found besides those of [`Config::peers`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Discovery {
+    /// There are no others.
+    Fixed,
+    /// By SRV records.
+    Dns {
+        /// Whose.
+        name: String,
+    },
+    /// By the endpoint slices of a headless Service.
+    #[cfg(feature = "kubernetes")]
+    Kubernetes {
+        /// Its name.
+        service: String,
+        /// Its namespace, which is that of the pod.
+        namespace: String,
+    },
 }
 
 /// Where messages are kept.
@@ -97,6 +119,7 @@ impl Config {
             operations: local,
             xmlrpc_address: String::new(),
             peers: BTreeMap::new(),
+            discovery: Discovery::Fixed,
             data_dir: PathBuf::new(),
             store: StoreKind::Memory,
             logging: Logging {
@@ -115,6 +138,7 @@ impl Config {
             operations: read_listen(reading, &raw::OPERATIONS_HOST, &raw::OPERATIONS_PORT),
             xmlrpc_address: read_xmlrpc_address(reading, &node_id, xmlrpc.port),
             peers: read_peers(reading, &node_id),
+            discovery: Discovery::read(reading),
             data_dir: read_data_dir(reading).unwrap_or_else(|| PathBuf::from("data")),
             store: StoreKind::read(reading),
             logging: Logging::read(reading),
@@ -187,6 +211,40 @@ fn read_peers(reading: &mut Reading<'_>, own: &NodeId) -> BTreeMap<NodeId, Uri> 
     // One list may serve all nodes of a cluster.
     peers.remove(own);
     peers
+}
+
+impl Discovery {
+    fn read(reading: &mut Reading<'_>) -> Self {
+        match reading.choice(&raw::DISCOVERY) {
+            "dns" => Self::Dns {
+                name: read_name(reading, &raw::DISCOVERY_NAME, "dns"),
+            },
+            #[cfg(feature = "kubernetes")]
+            "kubernetes" => Self::Kubernetes {
+                service: read_name(reading, &raw::DISCOVERY_SERVICE, "kubernetes"),
+                namespace: read_name(reading, &raw::DISCOVERY_NAMESPACE, "kubernetes"),
+            },
+            #[cfg(not(feature = "kubernetes"))]
+            "kubernetes" => {
+                let what = "this build cannot ask the Kubernetes API (it lacks the feature \"kubernetes\")";
+                reading.mistake(&raw::DISCOVERY, what);
+                Self::Fixed
+            }
+            _ => Self::Fixed,
+        }
+    }
+}
+
+/// A name that the chosen way to find nodes needs.
+fn read_name(reading: &mut Reading<'_>, setting: &'static raw::Setting, way: &str) -> String {
+    let text = reading.text(setting).trim();
+    let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if text.is_empty() {
+        reading.mistake(setting, format_args!("is empty, and DISCOVERY={way} needs it"));
+    } else if text.len() > 253 || !text.chars().all(sound) {
+        reading.mistake(setting, format_args!("{text:?} is no name of DNS"));
+    }
+    text.to_owned()
 }
 
 /// The given directory, if one is given.

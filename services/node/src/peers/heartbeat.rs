@@ -72,7 +72,7 @@ pub(super) async fn run(peers: Peers, link: Arc<Link>, rooms: RoomsHandle) {
 async fn ask(peers: &Peers, link: &Link) -> Option<Heartbeat> {
     let answer = peers
         .caller(link.node())
-        .call(link.address(), method::HEARTBEAT, &[], patience(peers, link))
+        .call(&link.address(), method::HEARTBEAT, &[], patience(peers, link))
         .await;
     answer.ok().and_then(|value| Heartbeat::from_value(&value).ok())
 }
@@ -91,7 +91,7 @@ async fn learn_dialect(peers: &Peers, link: &Link, rooms: &RoomsHandle) {
     }
     let answer = peers
         .caller(link.node())
-        .call(link.address(), method::CAPABILITIES, &[], patience(peers, link))
+        .call(&link.address(), method::CAPABILITIES, &[], patience(peers, link))
         .await;
     let dialect = match answer {
         Ok(value) if Capabilities::from_value(&value).is_ok_and(|c| c.versions.contains(&1)) => Dialect::Ours,

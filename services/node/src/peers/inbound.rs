@@ -4,13 +4,13 @@
 
 mod deletion;
 
-use super::Peers;
 use super::original::replies::Replies;
+use super::{Peers, lock};
 use crate::bugs;
 use crate::rooms::{RoomsHandle, ShardInput};
 use bytes::Bytes;
 use chat_protocol::ids::{Incarnation, NodeId};
-use chat_protocol::limits::{MAX_HEADS, MAX_RESPONSE_BODY};
+use chat_protocol::limits::{MAX_HEADS, MAX_PEERS, MAX_RESPONSE_BODY};
 use chat_protocol::message_frame::MessageFrame;
 use chat_protocol::original_call::{self, Forwarded};
 use chat_protocol::peer_call::{self, Capabilities, Exchange, Heartbeat, Range, method};
@@ -20,8 +20,8 @@ use dxr::{Fault, Value};
 use dxr_server::{Handler, HandlerResult, async_trait};
 use http::HeaderMap;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Most messages of one range.
@@ -30,6 +30,8 @@ const MAX_RANGE: usize = 500;
 const RANGE_BYTES: usize = 512 << 10;
 /// How long a list of rooms is given out again.
 const LIST_AGE: Duration = Duration::from_secs(1);
+/// Senders whose place is remembered, at least as long as they are peers.
+const MAX_SENDERS: usize = 4 * MAX_PEERS;
 
 /// Where the items of one sender are.
 #[derive(Debug, Default)]
@@ -42,8 +44,9 @@ struct Received {
 pub struct Inbound {
     pub(super) peers: Peers,
     pub(super) rooms: RoomsHandle,
-    /// One per sender; held while its items are handed over, so that two calls of one sender never mix.
-    received: BTreeMap<NodeId, tokio::sync::Mutex<Received>>,
+    /// One per sender; held while its items are handed over, so that two calls of one sender never mix. A peer that is forgotten
+    /// leaves its place behind for a while, so that its late words stay late.
+    received: Mutex<BTreeMap<NodeId, Arc<tokio::sync::Mutex<Received>>>>,
     /// The list of rooms as it was given out last; held while it is made again.
     list: tokio::sync::Mutex<Option<List>>,
     /// How often the list was asked for. A node of the original does so before every call.
@@ -149,16 +152,10 @@ impl Inbound {
     /// The methods of a node.
     #[must_use]
     pub fn methods(peers: Peers, rooms: RoomsHandle) -> Arc<Methods> {
-        let received = peers
-            .0
-            .links
-            .keys()
-            .map(|node| (node.clone(), tokio::sync::Mutex::default()))
-            .collect();
         let inbound = Arc::new(Self {
             peers,
             rooms,
-            received,
+            received: Mutex::default(),
             list: tokio::sync::Mutex::default(),
             looks: AtomicU64::new(0),
             replies: Replies::default(),
@@ -264,13 +261,25 @@ impl Inbound {
         Ok(Range::of(from, frames).to_value())
     }
 
+    /// Where the items of a sender are, if it is a peer.
+    fn received_of(&self, sender: &NodeId) -> Option<Arc<tokio::sync::Mutex<Received>>> {
+        if !self.peers.knows(sender) {
+            return None;
+        }
+        let mut received = lock(&self.received);
+        if received.len() > MAX_SENDERS {
+            received.retain(|node, _| self.peers.knows(node));
+        }
+        Some(Arc::clone(received.entry(sender.clone()).or_default()))
+    }
+
     /// Takes the items of one call: those that are new, in order, once.
     async fn exchange(&self, exchange: Exchange) -> Result<Value, PeerFault> {
         let any_life = bugs::has("former-life");
         if exchange.receiver_incarnation != self.peers.0.incarnation && !any_life {
             return Err(PeerFault::Superseded);
         }
-        let received = self.received.get(&exchange.sender).ok_or(PeerFault::InvalidParams)?;
+        let received = self.received_of(&exchange.sender).ok_or(PeerFault::InvalidParams)?;
         let mut received = received.lock().await;
         if exchange.sender_incarnation < received.incarnation && !any_life {
             return Err(PeerFault::Superseded);

@@ -5,7 +5,7 @@
 //! begin again from what they know: seats are announced, heads are told, holes are read.
 
 use super::backoff::Backoff;
-use super::{CallError, Peers};
+use super::{CallError, Peers, lock};
 use crate::bugs;
 use crate::config::Limits;
 use crate::rooms::{RoomsHandle, ShardInput};
@@ -45,7 +45,7 @@ struct Queue {
 #[derive(Debug)]
 pub(super) struct Link {
     node: NodeId,
-    address: Uri,
+    address: Mutex<Uri>,
     max_bytes: usize,
     call_bytes: usize,
     queue: Mutex<Queue>,
@@ -59,7 +59,7 @@ impl Link {
         let (max_bytes, call_bytes) = (limits.link_queue_bytes, limits.exchange_bytes);
         Self {
             node,
-            address,
+            address: Mutex::new(address),
             max_bytes,
             call_bytes,
             queue: Mutex::default(),
@@ -73,8 +73,12 @@ impl Link {
         &self.node
     }
 
-    pub(super) fn address(&self) -> &Uri {
-        &self.address
+    pub(super) fn address(&self) -> Uri {
+        lock(&self.address).clone()
+    }
+
+    pub(super) fn set_address(&self, address: Uri) {
+        *lock(&self.address) = address;
     }
 
     pub(super) fn metrics(&self) -> &PeerMetrics {

@@ -34,7 +34,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Outbound {
     node: NodeId,
-    address: Uri,
+    address: Mutex<Uri>,
     queue: Mutex<Queue>,
     wake: Notify,
     /// Something that was in flight is not any more.
@@ -51,7 +51,7 @@ impl Outbound {
     pub(super) fn new(node: NodeId, address: Uri, limits: &Limits, metrics: PeerMetrics) -> Self {
         Self {
             node,
-            address,
+            address: Mutex::new(address),
             queue: Mutex::new(Queue::new(limits.original_queue_bytes)),
             wake: Notify::new(),
             landed: Notify::new(),
@@ -61,6 +61,10 @@ impl Outbound {
             call_timeout: limits.original_call_timeout,
             metrics,
         }
+    }
+
+    pub(super) fn set_address(&self, address: Uri) {
+        *lock(&self.address) = address;
     }
 
     pub(super) fn wake(&self) {
@@ -243,18 +247,18 @@ pub(super) async fn run(peers: Peers, outbound: Arc<Outbound>) {
 
 impl Peers {
     /// The way to a node of the original; `None` for a node that is not configured.
-    pub(crate) fn original(&self, node: &NodeId) -> Option<&Arc<Outbound>> {
-        self.0.originals.get(node)
+    pub(crate) fn original(&self, node: &NodeId) -> Option<Arc<Outbound>> {
+        self.ways().originals.get(node).cloned()
     }
 
     /// The configured id of a node that calls itself `id`.
     pub(crate) fn configured(&self, id: &NodeId) -> Option<NodeId> {
-        if self.0.originals.contains_key(id) {
+        let ways = self.ways();
+        if ways.originals.contains_key(id) {
             return Some(id.clone());
         }
         let is_it = |outbound: &&Arc<Outbound>| lock(&outbound.alias).as_ref() == Some(id);
-        self.0
-            .originals
+        ways.originals
             .values()
             .find(is_it)
             .map(|outbound| outbound.node.clone())
@@ -268,9 +272,8 @@ impl Peers {
         params: &[Value],
     ) -> Result<Value, CallError> {
         let caller: &Caller = &self.0.one_shot;
-        let result = caller
-            .call(&outbound.address, method, params, outbound.call_timeout)
-            .await;
+        let address = lock(&outbound.address).clone();
+        let result = caller.call(&address, method, params, outbound.call_timeout).await;
         count(&outbound.metrics, method, &result);
         result
     }

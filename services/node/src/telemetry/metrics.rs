@@ -4,10 +4,12 @@
 //! metrics are made (or once per peer): nothing looks a label up per frame.
 
 mod deletion;
+mod discovery;
 mod peer;
 mod refused;
 
 pub use deletion::Deletions;
+pub use discovery::DiscoveryMetrics;
 pub use peer::{CallMetrics, PeerMetrics};
 pub use refused::{RefusedConnections, RefusedRequests};
 
@@ -58,6 +60,8 @@ pub struct Metrics {
     pub slow_readers_closed: IntCounter,
     /// Deletions of rooms.
     pub deletions: Deletions,
+    /// How other nodes are found.
+    pub discovery: DiscoveryMetrics,
     peers: peer::Families,
 }
 
@@ -114,6 +118,7 @@ impl Metrics {
             slow_readers_recovered: slow_readers.with_label_values(&["recovered"]),
             slow_readers_closed: slow_readers.with_label_values(&["closed"]),
             deletions: Deletions::declare(&declare),
+            discovery: DiscoveryMetrics::declare(&declare),
             peers: peer::Families::declare(&declare),
             registry,
         }
@@ -137,6 +142,11 @@ impl Metrics {
     #[must_use]
     pub fn peer(&self, id: &NodeId) -> PeerMetrics {
         self.peers.of(id)
+    }
+
+    /// Removes every series of a peer.
+    pub fn forget_peer(&self, id: &NodeId) {
+        self.peers.forget(id);
     }
 
     /// All metrics in the text format of Prometheus ([`prometheus::TEXT_FORMAT`]).

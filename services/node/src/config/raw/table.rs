@@ -39,6 +39,13 @@ settings! {
         "URL under which all peers reach this node; empty tells them to use their own entry.";
     PEER_NODES: Addresses, Kind::Text, Text(""),
         "The other nodes: id:http://host:port[/path] or id:host:port, separated by commas.";
+    DISCOVERY: Addresses, Kind::Choice(&["fixed", "dns", "kubernetes"]), Text("fixed"),
+        "How nodes that are not in PEER_NODES are found: not at all, by DNS, or by the Kubernetes API.";
+    DISCOVERY_NAME: Addresses, Kind::Text, Text(""),
+        "dns: a name whose SRV records are the peer ports of all nodes; the first label of a target is the node's id.";
+    DISCOVERY_SERVICE: Addresses, Kind::Text, Text(""),
+        "kubernetes: the headless Service of all nodes, whose port for peers is called peer.";
+    DISCOVERY_NAMESPACE: Addresses, Kind::Text, Text(""), "kubernetes: the namespace of that Service.";
     OPERATIONS_HOST: OperationsPort, Kind::Text, Text("0.0.0.0"),
         "Where metrics and probes are served; empty means everywhere.";
     OPERATIONS_PORT: OperationsPort, PORTS, Text("9100"), "Port for metrics and probes.";
@@ -128,6 +135,8 @@ settings! {
         "Longest wait for the answer of a peer.";
     HEARTBEAT_INTERVAL_MS: Peers, Kind::Number(1, DAY_MS, "ms"), Text("1000"),
         "How often a peer is asked whether it lives.";
+    PEER_FORGOTTEN_MS: Peers, Kind::Number(1, DAY_MS, "ms"), Text("120000"),
+        "A failed peer that discovery leaves out for so long is forgotten.";
     HEARTBEAT_FAILED_MS: Peers, Kind::Number(1, DAY_MS, "ms"), Text("3000"), "Silence after which a peer has failed.";
     TAIL_CHECK_MS: Peers, Kind::Number(1, DAY_MS, "ms"), Text("5000"),
         "How often a peer is asked where the rooms with traffic stand.";

@@ -4,7 +4,7 @@ use super::Declare;
 use chat_protocol::ids::NodeId;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-/// The families that have a peer as a label. Peers come from configuration, so the labels are bounded.
+/// The families that have a peer as a label. Peers are bounded in number, and have no series once they are forgotten.
 #[derive(Debug, Clone)]
 pub(super) struct Families {
     health: IntGaugeVec,
@@ -44,6 +44,27 @@ impl Families {
                 "Calls to a peer, by method and result.",
                 &["peer", "method", "result"],
             ),
+        }
+    }
+
+    /// Removes every series of a peer. A handle that is still held counts where nobody looks.
+    pub(super) fn forget(&self, id: &NodeId) {
+        // A series that is not there need not be removed.
+        let peer = id.as_str();
+        drop(self.health.remove_label_values(&[peer]));
+        drop(self.link_queue_bytes.remove_label_values(&[peer]));
+        drop(self.original_queue_bytes.remove_label_values(&[peer]));
+        drop(self.original_given_up.remove_label_values(&[peer]));
+        for result in ["ok", "failed"] {
+            drop(self.heartbeats.remove_label_values(&[peer, result]));
+        }
+        for method in chat_protocol::peer_call::method::ALL
+            .into_iter()
+            .chain(chat_protocol::original_call::method::ALL)
+        {
+            for result in ["ok", "fault", "timeout", "error"] {
+                drop(self.calls.remove_label_values(&[peer, method, result]));
+            }
         }
     }
 
