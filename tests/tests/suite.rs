@@ -13,6 +13,8 @@ mod cluster;
 mod deletion;
 #[path = "suite/deletion_faults.rs"]
 mod deletion_faults;
+#[path = "suite/discovery.rs"]
+mod discovery;
 #[path = "suite/endure.rs"]
 mod endure;
 #[path = "suite/extended.rs"]

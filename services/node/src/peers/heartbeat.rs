@@ -74,7 +74,13 @@ async fn ask(peers: &Peers, link: &Link) -> Option<Heartbeat> {
         .caller(link.node())
         .call(&link.address(), method::HEARTBEAT, &[], patience(peers, link))
         .await;
-    answer.ok().and_then(|value| Heartbeat::from_value(&value).ok())
+    let alive = answer.ok().and_then(|value| Heartbeat::from_value(&value).ok())?;
+    // Whoever tells its life is a node of ours and knows its own id; those of the original may call themselves otherwise.
+    let other = alive.incarnation.is_some() && alive.node_id != *link.node();
+    if link.is_other(other) {
+        tracing::warn!(peer = %link.node(), address = %link.address(), is = %alive.node_id, "another node is at the address of a peer");
+    }
+    (!other).then_some(alive)
 }
 
 fn patience(peers: &Peers, link: &Link) -> Duration {

@@ -18,6 +18,7 @@ use chat_protocol::peer_fault::is_superseded;
 use chat_protocol::peer_item::PeerItem;
 use http::Uri;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -51,6 +52,8 @@ pub(super) struct Link {
     queue: Mutex<Queue>,
     wake: Notify,
     doubted: Notify,
+    /// Another node answered at the address last time.
+    other: AtomicBool,
     metrics: PeerMetrics,
 }
 
@@ -65,6 +68,7 @@ impl Link {
             queue: Mutex::default(),
             wake: Notify::new(),
             doubted: Notify::new(),
+            other: AtomicBool::new(false),
             metrics,
         }
     }
@@ -87,6 +91,11 @@ impl Link {
 
     pub(super) fn wake(&self) {
         self.wake.notify_one();
+    }
+
+    /// Notes whether another node answers at the address. True if it does since now.
+    pub(super) fn is_other(&self, other: bool) -> bool {
+        !self.other.swap(other, Ordering::Relaxed) && other
     }
 
     /// Something about the peer must be found out now, not with the next heartbeat.
