@@ -27,6 +27,8 @@ mod line_client;
 mod lives;
 #[path = "suite/mixed.rs"]
 mod mixed;
+#[path = "suite/mixed_deletion.rs"]
+mod mixed_deletion;
 #[path = "suite/mixed_rooms.rs"]
 mod mixed_rooms;
 #[path = "suite/odd_peers.rs"]
