@@ -138,6 +138,9 @@ async fn w58_a_node_that_is_asked_to_stop_says_good_bye() {
 #[tokio::test]
 async fn w60_a_node_tells_how_it_is() {
     let node = TestNode::start().await;
+    // Whoever serves is ready; before, the probes say that it is not.
+    let list = node.client().await.ask(&request::list_rooms()).await;
+    assert_eq!(list["type"], "rooms_list");
     let metrics = node.metrics().await;
     for family in ["chat_connections", "chat_rooms_active", "chat_store_commits_total"] {
         assert!(metrics.lines().any(|line| line.starts_with(family)), "{family}");
