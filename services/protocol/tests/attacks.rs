@@ -9,6 +9,7 @@ use chat_protocol::original_call::{ForwardAnswer, JoinAnswer};
 use chat_protocol::peer_call::hosted_rooms;
 use chat_protocol::peer_item::{PeerBody, PeerItem};
 use chat_protocol::peer_xml::{XmlError, XmlLimits, read_call, read_response, write_response};
+use chat_protocol::reject::Reject;
 use chat_protocol::server_frame::RoomSummary;
 use chat_protocol::timestamp::Timestamp;
 use dxr::Value;
@@ -225,6 +226,24 @@ fn the_explanation_of_another_node_is_cut_to_what_a_client_can_be_shown() {
         panic!("a refusal")
     };
     assert!(reject.text().starts_with("abxx") && reject.text().len() < 1_001);
+}
+
+/// What fuzzing found: a code that nobody knows beside a text that somebody knows was another refusal one node further.
+#[test]
+fn a_refusal_with_an_unknown_code_is_the_same_on_every_node() {
+    for code in ["R", "NOT_MEMBER", "INTERNAL_ERROR"] {
+        let fields = format!(r#"{{"kind":"join_refused","request":1,"code":"{code}","text":"Failed to add message"}}"#);
+        let body = item(&fields).unwrap();
+        let PeerBody::JoinRefused { reject, .. } = &body else {
+            panic!("a refusal")
+        };
+        assert_eq!(*reject, Reject::NotAdded);
+        let item = PeerItem {
+            room: RoomId::parse("r-1").unwrap(),
+            body,
+        };
+        assert_eq!(PeerItem::from_value(&item.to_value()), Ok(item));
+    }
 }
 
 #[test]

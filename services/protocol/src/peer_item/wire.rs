@@ -479,12 +479,13 @@ pub(super) fn reject(code: &str, text: &str) -> Reject {
         Reject::Unauthorized,
         Reject::DeletionNotStarted,
     ];
+    let find = |code: &str| known.iter().find(|r| r.code() == code && r.text() == text).cloned();
     match code {
         "INVALID_STATE" => Reject::InvalidState(text),
         "DELETION_FAILED" => Reject::DeletionFailed(text),
-        _ => known
-            .into_iter()
-            .find(|r| r.code() == code && r.text() == text)
-            .unwrap_or(Reject::Internal(text)),
+        _ => {
+            let internal = Reject::Internal(text.clone());
+            find(code).or_else(|| find(internal.code())).unwrap_or(internal)
+        }
     }
 }
