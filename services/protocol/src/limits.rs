@@ -77,8 +77,8 @@ pub const MAX_JSON_BYTES_PER_CHAR: usize = 4;
 pub const MAX_MESSAGE_FRAME: usize =
     MAX_JSON_BYTES_PER_CHAR * (MAX_CONTENT_CHARS + MAX_NAME_CHARS) + 4 * MAX_ID_BYTES + 256;
 
-/// Most rooms that one call asks the heads of: an answer of as many takes a mebibyte, and 10 ms of a thread that reads.
-pub const MAX_HEADS: usize = 5_000;
+/// Most rooms that one call asks the heads of: as many take some milliseconds of a thread that reads.
+pub const MAX_HEADS: usize = 500;
 
 /// Deepest nesting of an XML-RPC body, in elements. A call of ours needs 15.
 pub const MAX_XML_DEPTH: usize = 32;

@@ -9,7 +9,7 @@ use dxr::Value;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 /// Longer than any test.
@@ -225,6 +225,38 @@ async fn silent_peers_make_way_for_one_that_speaks() {
         Rude::connect(node.addresses.xmlrpc).await,
     ];
     assert!(call(&node, "heartbeat", &[]).await.is_ok());
+    drop(silent);
+}
+
+#[tokio::test]
+async fn no_address_takes_all_connections_of_peers() {
+    let node = TestNode::start_with(|config| config.limits.peer_connections_per_address = 2).await;
+    let silent = [
+        Rude::connect(node.addresses.xmlrpc).await,
+        Rude::connect(node.addresses.xmlrpc).await,
+    ];
+    let mut third = Rude::connect(node.addresses.xmlrpc).await;
+    let mut rest = Vec::new();
+    // Closed, or reset.
+    drop(
+        timeout(PATIENCE, third.0.read_to_end(&mut rest))
+            .await
+            .expect("in time"),
+    );
+    assert!(rest.is_empty());
+    // Another address has its own. All of 127.0.0.0/8 is this machine.
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(([127, 0, 0, 2], 0).into()).expect("an address");
+    let mut other = Rude(socket.connect(node.addresses.xmlrpc).await.expect("accepted"));
+    let body = write_call("heartbeat", &[]);
+    let head = format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+    other.send(format!("{head}{body}").as_bytes()).await;
+    let mut answer = [0; 15];
+    timeout(PATIENCE, other.0.read_exact(&mut answer))
+        .await
+        .expect("in time")
+        .expect("answered");
+    assert_eq!(&answer, b"HTTP/1.1 200 OK");
     drop(silent);
 }
 

@@ -67,6 +67,8 @@ pub struct Limits {
     pub exchange_bytes: usize,
     /// Most connections of peers at once.
     pub peer_connections: usize,
+    /// Most of them of one address; 0 for no bound.
+    pub peer_connections_per_address: usize,
     /// Longest wait for a connection to a peer.
     pub peer_connect_timeout: Duration,
     /// Longest wait for the answer of a peer, the connection included.
@@ -145,6 +147,7 @@ impl Limits {
             link_queue_bytes: reading.count(&raw::LINK_QUEUE_BYTES),
             exchange_bytes: reading.count(&raw::EXCHANGE_BYTES),
             peer_connections: reading.count(&raw::PEER_CONNECTIONS),
+            peer_connections_per_address: reading.count(&raw::PEER_CONNECTIONS_PER_ADDRESS),
             peer_connect_timeout: reading.millis(&raw::PEER_CONNECT_TIMEOUT_MS),
             peer_call_timeout: reading.millis(&raw::PEER_CALL_TIMEOUT_MS),
             heartbeat_interval: reading.millis(&raw::HEARTBEAT_INTERVAL_MS),

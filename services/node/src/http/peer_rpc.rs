@@ -6,10 +6,10 @@
 //!
 //! Whoever reaches this port may call. So nothing that it can do holds a place, memory or a thread for longer than its turn:
 //! a silent connection makes way for the next one, a body and an answer have a deadline, a long document waits for the one
-//! before it, and the longest answer is made once for all who ask for it.
+//! before it, and so does what has to be looked up, and the longest answer is made once for all who ask for it.
 
 use super::ACCEPT_PAUSE;
-use super::doors::{Place, Places};
+use super::doors::{Addresses, Place, Places};
 use super::line::{Line, Watch};
 use super::patient::Patient;
 use crate::config::Limits;
@@ -50,7 +50,9 @@ pub struct PeerPort {
     main: Handle,
     limits: Arc<Limits>,
     /// One long document at a time is read.
-    turn: Arc<Semaphore>,
+    documents: Arc<Semaphore>,
+    /// One call at a time has something looked up in the store, where clients read, too.
+    lookups: Arc<Semaphore>,
 }
 
 impl PeerPort {
@@ -61,7 +63,8 @@ impl PeerPort {
             methods,
             main,
             limits,
-            turn: Arc::new(Semaphore::new(1)),
+            documents: Arc::new(Semaphore::new(1)),
+            lookups: Arc::new(Semaphore::new(1)),
         }
     }
 }
@@ -69,15 +72,23 @@ impl PeerPort {
 /// Accepts peers until the task is aborted. To be run on the operations runtime.
 pub async fn serve_peers(listener: TcpListener, port: PeerPort) {
     let places = Places::new(port.limits.peer_connections, NEXT_REQUEST);
+    let addresses = Addresses::new(port.limits.peer_connections_per_address);
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
                 let port = port.clone();
+                let Some(of_address) = addresses.enter(address.ip()) else {
+                    tracing::debug!(%address, "too many connections of peers of one address");
+                    continue;
+                };
                 let (place, made_way) = places.take().await;
                 if made_way {
                     tracing::debug!("a connection of a peer made way for another");
                 }
-                tokio::spawn(serve(stream, port, Arc::new(place)));
+                tokio::spawn(async move {
+                    serve(stream, port, Arc::new(place)).await;
+                    drop(of_address);
+                });
             }
             Err(why) => {
                 tracing::warn!(%why, "cannot accept a peer");
@@ -220,7 +231,7 @@ impl PeerPort {
             return self.on_main(last, async move { read(&body) }).await;
         }
         // Never closed, so there always is one.
-        let turn = Arc::clone(&self.turn).acquire_owned().await.ok();
+        let turn = Arc::clone(&self.documents).acquire_owned().await.ok();
         let call = self.main.spawn_blocking(move || {
             let _turn = turn;
             read(&body)
@@ -235,13 +246,18 @@ impl PeerPort {
         last: &LastAnswer,
         call: impl Future<Output = Result<Call, PeerFault>> + Send + 'static,
     ) -> Response<Bytes> {
-        let (methods, watch) = (Arc::clone(&self.methods), Arc::clone(&last.watch));
+        let (methods, lookups) = (Arc::clone(&self.methods), Arc::clone(&self.lookups));
+        let watch = Arc::clone(&last.watch);
         let executed = self.main.spawn(async move {
             let call = call.await?;
             // What happens once is not begun for a caller that is gone: it may have called again by now.
             if Methods::is_unrepeatable(&call) && watch.has_hung_up() {
                 return Err(PeerFault::NotInTime);
             }
+            let _turn = match call.method.as_str() {
+                method::HEADS | method::READ_RANGE => lookups.acquire().await.ok(),
+                _ => None,
+            };
             methods.execute(&call).await.map(|answer| (answer, call))
         });
         // A panic in a handler is one failed call.

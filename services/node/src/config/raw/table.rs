@@ -128,7 +128,9 @@ settings! {
         "bytes"), Text("524288"),
         "Most items of one call to a peer, as they stand in its body.";
     PEER_CONNECTIONS: Peers, Kind::Number(1, 1_000_000, "connections"), Text("256"),
-        "Most connections of peers at once.";
+        "Most connections of peers at once; silent ones make way.";
+    PEER_CONNECTIONS_PER_ADDRESS: Peers, Kind::Number(0, 1_000_000, "connections, 0 for no bound"), Text("64"),
+        "Most of them of one address, or of one /64 of IPv6, so that nobody takes all.";
     PEER_CONNECT_TIMEOUT_MS: Peers, Kind::Number(1, DAY_MS, "ms"), Text("1000"),
         "Longest wait for a connection to a peer.";
     PEER_CALL_TIMEOUT_MS: Peers, Kind::Number(1, DAY_MS, "ms"), Text("3000"),
