@@ -14,6 +14,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -29,6 +30,9 @@ pub struct HostileArgs {
     /// The peer port of the node; without it only clients misbehave.
     #[arg(long)]
     pub peers: Option<String>,
+    /// From this address of this machine, say 127.0.0.2.
+    #[arg(long)]
+    pub from: Option<IpAddr>,
     /// Connections that are open, or trying to be, at the same time; the kinds of misbehaviour take turns.
     #[arg(long, default_value_t = 200)]
     pub connections: usize,
@@ -156,6 +160,7 @@ pub struct HostileReport {
 struct Attack {
     clients: String,
     peers: Option<String>,
+    from: Option<IpAddr>,
     pace: Duration,
 }
 
@@ -167,6 +172,7 @@ pub async fn attack(args: &HostileArgs) -> Result<HostileReport, CannotRun> {
     let attack = Arc::new(Attack {
         clients: authority(&args.clients, "ws://")?,
         peers: args.peers.as_deref().map(|url| authority(url, "http://")).transpose()?,
+        from: args.from,
         pace: Duration::from_millis(args.pace_ms.max(1)),
     });
     let kinds = chosen(args)?;

@@ -19,13 +19,13 @@ const ROOMS: usize = 5;
 
 /// Connects and waits.
 pub(super) async fn silent(attack: &Attack, count: &Count) -> io::Result<()> {
-    let mut stream = wire::connect(&attack.clients, None, count).await?;
+    let mut stream = wire::connect(attack, &attack.clients, None, count).await?;
     wire::until_ended(&mut stream).await
 }
 
 /// A head that is never finished.
 pub(super) async fn slow_head(attack: &Attack, count: &Count) -> io::Result<()> {
-    let mut stream = wire::connect(&attack.clients, None, count).await?;
+    let mut stream = wire::connect(attack, &attack.clients, None, count).await?;
     let head = wire::upgrade_head(&attack.clients);
     for byte in head.bytes().chain("X-Padding: ".bytes()).chain(std::iter::repeat(b'x')) {
         stream.write_all(&[byte]).await?;

@@ -13,14 +13,14 @@ fn port(attack: &Attack) -> io::Result<&str> {
 
 /// Connects and waits.
 pub(super) async fn silent(attack: &Attack, count: &Count) -> io::Result<()> {
-    let mut stream = wire::connect(port(attack)?, None, count).await?;
+    let mut stream = wire::connect(attack, port(attack)?, None, count).await?;
     wire::until_ended(&mut stream).await
 }
 
 /// A body that is never finished.
 pub(super) async fn slow_body(attack: &Attack, count: &Count) -> io::Result<()> {
     let port = port(attack)?;
-    let mut stream = wire::connect(port, None, count).await?;
+    let mut stream = wire::connect(attack, port, None, count).await?;
     let begin = wire::post(port, MAX_REQUEST_BODY, "<methodCall>");
     stream.write_all(begin.as_bytes()).await?;
     loop {
@@ -33,7 +33,7 @@ pub(super) async fn slow_body(attack: &Attack, count: &Count) -> io::Result<()> 
 /// One bomb after the other, each answered.
 pub(super) async fn xml_bomb(attack: &Attack, count: &Count) -> io::Result<()> {
     let port = port(attack)?;
-    let mut stream = wire::connect(port, None, count).await?;
+    let mut stream = wire::connect(attack, port, None, count).await?;
     let bombs = bombs();
     for bomb in bombs.iter().cycle() {
         stream.write_all(wire::post(port, bomb.len(), bomb).as_bytes()).await?;
@@ -48,7 +48,7 @@ pub(super) async fn xml_bomb(attack: &Attack, count: &Count) -> io::Result<()> {
 /// Calls with the longest answer, which are never read.
 pub(super) async fn greedy(attack: &Attack, count: &Count) -> io::Result<()> {
     let port = port(attack)?;
-    let mut stream = wire::connect(port, Some(4_096), count).await?;
+    let mut stream = wire::connect(attack, port, Some(4_096), count).await?;
     let body = "<methodCall><methodName>get_hosted_rooms</methodName></methodCall>";
     let call = wire::post(port, body.len(), body);
     loop {
@@ -61,7 +61,7 @@ pub(super) async fn greedy(attack: &Attack, count: &Count) -> io::Result<()> {
 /// Calls that ask for as much as one call may, each answered.
 pub(super) async fn long_calls(attack: &Attack, count: &Count) -> io::Result<()> {
     let port = port(attack)?;
-    let mut stream = wire::connect(port, None, count).await?;
+    let mut stream = wire::connect(attack, port, None, count).await?;
     let rooms = "<value>no-such-room</value>".repeat(MAX_HEADS);
     let body = call("chat.heads", &format!("<array><data>{rooms}</data></array>"));
     let call = wire::post(port, body.len(), &body);

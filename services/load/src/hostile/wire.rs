@@ -16,7 +16,12 @@ pub(super) enum Opcode {
 }
 
 /// Connects, with a receive buffer of the system's size or of so many bytes.
-pub(super) async fn connect(authority: &str, receive: Option<u32>, count: &Count) -> io::Result<TcpStream> {
+pub(super) async fn connect(
+    attack: &Attack,
+    authority: &str,
+    receive: Option<u32>,
+    count: &Count,
+) -> io::Result<TcpStream> {
     let address = lookup_host(authority).await?.next().ok_or(io::ErrorKind::NotFound)?;
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
@@ -26,6 +31,9 @@ pub(super) async fn connect(authority: &str, receive: Option<u32>, count: &Count
     if let Some(bytes) = receive {
         socket.set_recv_buffer_size(bytes)?;
     }
+    if let Some(from) = attack.from {
+        socket.bind((from, 0).into())?;
+    }
     let stream = socket.connect(address).await?;
     stream.set_nodelay(true)?;
     count.connected.fetch_add(1, Ordering::Relaxed);
@@ -34,7 +42,7 @@ pub(super) async fn connect(authority: &str, receive: Option<u32>, count: &Count
 
 /// A WebSocket that was just opened.
 pub(super) async fn upgraded(attack: &Attack, receive: Option<u32>, count: &Count) -> io::Result<TcpStream> {
-    let mut stream = connect(&attack.clients, receive, count).await?;
+    let mut stream = connect(attack, &attack.clients, receive, count).await?;
     let head = format!("{}\r\n", upgrade_head(&attack.clients));
     stream.write_all(head.as_bytes()).await?;
     let answer = read_head(&mut stream).await?;
