@@ -34,9 +34,9 @@ kube *args:
 engine:
     cargo test -p chat-engine
 
-# Do the fuzz targets still build?
-fuzz-build:
-    cargo check --manifest-path services/protocol/fuzz/Cargo.toml --locked
+# Each fuzz target for so many seconds, or the named ones; see services/protocol/fuzz/README.md.
+fuzz seconds='600' *targets:
+    bash tests/fuzz.sh {{seconds}} {{targets}}
 
 # The table of docs/benchmarks.md. Nothing else may run on the machine.
 bench *args:

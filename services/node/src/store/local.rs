@@ -13,6 +13,8 @@ mod checkpoint;
 mod deletion;
 mod directory;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod migrations;
 mod readers;
 mod rows;

@@ -100,6 +100,12 @@ pub(super) fn create(path: &Path) -> Result<(), OpenError> {
     database.close().map_err(|(_, why)| OpenError::database(why))
 }
 
+/// The newest schema in an empty database, without the settings of a file.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn steps(database: &mut Connection) -> Result<(), OpenError> {
+    run_steps(database, 0)
+}
+
 /// Brings a database of ours up to date.
 pub(super) fn migrate(database: &mut Connection) -> Result<(), OpenError> {
     let application: i64 = database

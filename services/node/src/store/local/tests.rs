@@ -153,6 +153,18 @@ async fn a_life_that_no_clock_can_give_is_no_database_of_ours() {
     }
 }
 
+/// Whatever the fuzzer has ever found worth keeping is tried again.
+#[test]
+fn no_row_that_was_ever_tried_breaks_anything() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/stored_row");
+    let mut tried = 0;
+    for entry in fs::read_dir(corpus).unwrap() {
+        fuzzing::read_back(&fs::read(entry.unwrap().path()).unwrap());
+        tried += 1;
+    }
+    assert!(tried > 50, "the corpus is missing: {tried} rows");
+}
+
 #[tokio::test]
 async fn a_directory_in_use_is_not_shared() {
     let dir = tempfile::tempdir().unwrap();
