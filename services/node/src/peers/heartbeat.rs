@@ -39,6 +39,11 @@ pub(super) async fn run(peers: Peers, link: Arc<Link>, rooms: RoomsHandle) {
         let changes = match alive {
             Some(alive) => {
                 link.metrics().heartbeats_ok.inc();
+                // Only nodes of ours tell their lives. Another program may be there although nothing failed meanwhile.
+                let tells_life = alive.incarnation.is_some();
+                if peers.dialect(link.node()) == (if tells_life { Dialect::Original } else { Dialect::Ours }) {
+                    peers.set_dialect(link.node(), Dialect::Unknown);
+                }
                 learn_dialect(&peers, &link, &rooms).await;
                 if let Some(outbound) = peers.original(link.node()) {
                     outbound.note_alias(&alive.node_id);
