@@ -1,7 +1,10 @@
-//! What waits for one node of the original system: one order, bounds, and what may be taken back. No I/O.
+//! What waits for one node of the original system: its order, bounds, and what may be taken back. No I/O.
 //!
-//! The job at the front stays there while its call is in flight, so that nothing passes it. What a room says is repeated
-//! until the node has it or has failed; what a client asks is asked once.
+//! There are two lanes, which take turns: what rooms of this node say, and what is asked about rooms of the other. No room is
+//! in both, so the order of each room is kept, and whoever asks does not wait until a busy room is done.
+//!
+//! The job at the front of a lane stays there while its call is in flight, so that nothing passes it. What a room says is
+//! repeated until the node has it or has failed; what a client asks is asked once.
 
 use chat_engine::effect::Recalled;
 use chat_protocol::ids::RoomId;
@@ -17,6 +20,9 @@ use std::time::Instant;
 const MAX_TRIES: u32 = 5;
 /// Jobs beside messages: member events and requests. They are small, but not nothing.
 const MAX_JOBS: usize = 16_384;
+/// The lanes.
+const SAID: usize = 0;
+const ASKED: usize = 1;
 /// What a job weighs beside its content.
 const JOB_BYTES: usize = 400;
 
@@ -73,6 +79,15 @@ impl Job {
             What::Request(_, params, _) => params.iter().map(text_len).sum(),
         };
         content + JOB_BYTES
+    }
+
+    /// What is said, or what is asked.
+    fn lane(&self) -> usize {
+        if matches!(self.what, What::Request(..)) {
+            ASKED
+        } else {
+            SAID
+        }
     }
 
     fn is_message(&self) -> bool {
@@ -157,11 +172,14 @@ impl Follow {
 
 /// The queue of one node.
 pub(crate) struct Queue {
-    jobs: VecDeque<Job>,
+    lanes: [VecDeque<Job>; 2],
+    /// Whose turn was last.
+    last: usize,
     bytes: usize,
     messages: usize,
     max_bytes: usize,
-    in_flight: bool,
+    /// The lane whose front is being called.
+    in_flight: Option<usize>,
     /// What is in flight is not to be repeated.
     recalled: bool,
     waiters: Vec<Waiter>,
@@ -170,7 +188,7 @@ pub(crate) struct Queue {
 impl fmt::Debug for Queue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Queue")
-            .field("jobs", &self.jobs.len())
+            .field("jobs", &self.jobs().count())
             .field("bytes", &self.bytes)
             .field("in_flight", &self.in_flight)
             .finish_non_exhaustive()
@@ -180,14 +198,19 @@ impl fmt::Debug for Queue {
 impl Queue {
     pub(crate) fn new(max_bytes: usize) -> Self {
         Self {
-            jobs: VecDeque::new(),
+            lanes: Default::default(),
+            last: ASKED,
             bytes: 0,
             messages: 0,
             max_bytes,
-            in_flight: false,
+            in_flight: None,
             recalled: false,
             waiters: Vec::new(),
         }
+    }
+
+    fn jobs(&self) -> impl Iterator<Item = &Job> {
+        self.lanes.iter().flatten()
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -204,14 +227,14 @@ impl Queue {
         let fits = if job.is_message() {
             self.has_room()
         } else {
-            self.jobs.len() - self.messages < MAX_JOBS
+            self.lanes.iter().map(VecDeque::len).sum::<usize>() - self.messages < MAX_JOBS
         };
         if !fits {
             return Err(job);
         }
         self.bytes += job.size();
         self.messages += usize::from(job.is_message());
-        self.jobs.push_back(job);
+        self.lanes[job.lane()].push_back(job);
         Ok(())
     }
 
@@ -228,27 +251,32 @@ impl Queue {
         self.messages == 0 || self.bytes <= self.max_bytes / 2
     }
 
-    /// The call to be made next; its job stays at the front until [`Self::end`].
+    /// The call to be made next; its job stays at the front of its lane until [`Self::end`].
     pub(crate) fn begin(&mut self, now: Instant, follow: &mut Follow) -> Option<(&'static str, Vec<Value>)> {
         self.expire(now, follow);
         loop {
-            let call = self.jobs.front_mut().map(|job| {
-                job.tries += 1;
-                job.call()
-            })?;
+            let mut turns = [1 - self.last, self.last].into_iter();
+            let lane = turns.find(|lane| !self.lanes[*lane].is_empty())?;
+            let job = self.lanes[lane].front_mut()?;
+            job.tries += 1;
+            let call = job.call();
             if call.is_some() {
-                self.in_flight = true;
+                (self.last, self.in_flight) = (lane, Some(lane));
                 return call;
             }
-            self.take_front(follow, Err(NoAnswer::Undone));
+            self.take_front(lane, follow, Err(NoAnswer::Undone));
         }
     }
 
     /// The call in flight ended. True if its job is to be tried again.
     pub(crate) fn end(&mut self, ended: Ended, follow: &mut Follow) -> bool {
-        self.in_flight = false;
         let recalled = std::mem::take(&mut self.recalled);
-        let Some(job) = self.jobs.front() else { return false };
+        let Some(lane) = self.in_flight.take() else {
+            return false;
+        };
+        let Some(job) = self.lanes[lane].front() else {
+            return false;
+        };
         let result = match ended {
             Ended::Answered(value) => Ok(value),
             Ended::Fault => Err(NoAnswer::Fault),
@@ -265,12 +293,12 @@ impl Queue {
         if again && !recalled && job.tries < MAX_TRIES {
             return true;
         }
-        self.take_front(follow, result);
+        self.take_front(lane, follow, result);
         false
     }
 
-    fn take_front(&mut self, follow: &mut Follow, result: Result<Value, NoAnswer>) {
-        if let Some(job) = self.jobs.pop_front() {
+    fn take_front(&mut self, lane: usize, follow: &mut Follow, result: Result<Value, NoAnswer>) {
+        if let Some(job) = self.lanes[lane].pop_front() {
             self.account_for(&job);
             follow.drop_job(job, result);
         }
@@ -286,24 +314,26 @@ impl Queue {
 
     /// Takes out what `which` picks, except what is in flight; that is not repeated.
     fn remove(&mut self, which: impl Fn(&Job) -> bool) -> Vec<Job> {
-        let kept_front = if self.in_flight { self.jobs.pop_front() } else { None };
-        if kept_front.as_ref().is_some_and(&which) {
-            self.recalled = true;
-        }
-        let (gone, kept): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.jobs).into_iter().partition(which);
-        self.jobs = kept;
-        if let Some(front) = kept_front {
-            self.jobs.push_front(front);
+        let in_flight = self.in_flight;
+        let mut gone = Vec::new();
+        for (n, lane) in self.lanes.iter_mut().enumerate() {
+            let kept_front = if in_flight == Some(n) { lane.pop_front() } else { None };
+            if kept_front.as_ref().is_some_and(&which) {
+                self.recalled = true;
+            }
+            let (out, kept): (VecDeque<_>, VecDeque<_>) = std::mem::take(lane).into_iter().partition(&which);
+            *lane = kept_front.into_iter().chain(kept).collect();
+            gone.extend(out);
         }
         for job in &gone {
             self.account_for(job);
         }
-        gone.into()
+        gone
     }
 
     /// Takes back what would do harm now.
     pub(crate) fn recall(&mut self, room: &RoomId, what: &Recalled, follow: &mut Follow) {
-        if self.jobs.iter().any(|job| job.is(room, what)) {
+        if self.jobs().any(|job| job.is(room, what)) {
             // Nobody misses it.
             drop(self.remove(|job| job.is(room, what)));
             if self.is_half_empty() {
@@ -314,13 +344,14 @@ impl Queue {
 
     /// True if what would be recalled is on its way and cannot be.
     pub(crate) fn is_in_flight(&self, room: &RoomId, what: &Recalled) -> bool {
-        self.in_flight && self.jobs.front().is_some_and(|job| job.is(room, what))
+        let front = self.in_flight.and_then(|lane| self.lanes[lane].front());
+        front.is_some_and(|job| job.is(room, what))
     }
 
     /// Requests whose time is over are not made.
     pub(crate) fn expire(&mut self, now: Instant, follow: &mut Follow) {
         let is_over = |job: &Job| matches!(&job.what, What::Request(_, _, Often::Once(until, _)) if *until <= now);
-        if self.jobs.iter().any(is_over) {
+        if self.lanes[ASKED].iter().any(is_over) {
             // What is in flight is being made; it is no repeat that would have to be prevented.
             for job in self.remove(is_over) {
                 follow.drop_job(job, Err(NoAnswer::Undone));
@@ -334,7 +365,7 @@ impl Queue {
             What::Request(_, _, Often::Once(until, _)) => Some(*until),
             _ => None,
         };
-        self.jobs.iter().filter_map(until).min()
+        self.lanes[ASKED].iter().filter_map(until).min()
     }
 
     /// The node failed: nothing is kept for it but that somebody left, which it must learn if it ever comes back.

@@ -138,6 +138,39 @@ fn nothing_passes_what_is_tried_again() {
 }
 
 #[test]
+fn whoever_asks_does_not_wait_until_a_busy_room_is_done() {
+    let outcomes = Outcomes::nothing();
+    let later = Instant::now() + Duration::from_secs(60);
+    let mut queue = queue_of(vec![
+        message("s", 1),
+        message("s", 2),
+        message("s", 3),
+        goodbye("otto"),
+        request(1, later, &outcomes),
+    ]);
+    let order = [
+        "s Integer(1)",
+        "goodbye otto",
+        "s Integer(2)",
+        "request",
+        "s Integer(3)",
+    ];
+    for expected in order {
+        assert_eq!(begin(&mut queue).as_deref(), Some(expected));
+        end(&mut queue, answered());
+    }
+    assert_eq!((begin(&mut queue), queue.bytes()), (None, 0));
+    // What is tried again lets the other lane go first.
+    let mut queue = queue_of(vec![message("s", 1), goodbye("otto"), goodbye("vera")]);
+    begin(&mut queue);
+    assert!(end(&mut queue, Ended::Fault));
+    for expected in ["goodbye otto", "s Integer(1)", "goodbye vera"] {
+        assert_eq!(begin(&mut queue).as_deref(), Some(expected));
+        end(&mut queue, answered());
+    }
+}
+
+#[test]
 fn what_never_works_is_given_up_and_stops_nobody() {
     let mut queue = queue_of(vec![message("r", 1), message("r", 2)]);
     for _ in 1..MAX_TRIES {
