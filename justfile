@@ -48,6 +48,10 @@ chaos *args='--rounds 50':
     cargo build --release --workspace --locked
     "${CARGO_TARGET_DIR:-target}/release/chat-chaos" --program "${CARGO_TARGET_DIR:-target}/release/chat-node" {{args}}
 
+# Nodes of ours and of the original system under traffic in both directions: two minutes.
+mixed:
+    cargo test -p chat-tests --locked --test suite -- --ignored --nocapture crossing_traffic
+
 # Does the kill test find each of six deliberate bugs, and the rolling restart a seventh?
 prove-checker *args:
     bash tests/prove-checker.sh {{args}}

@@ -29,8 +29,12 @@ mod lives;
 mod mixed;
 #[path = "suite/mixed_deletion.rs"]
 mod mixed_deletion;
+#[path = "suite/mixed_failures.rs"]
+mod mixed_failures;
 #[path = "suite/mixed_rooms.rs"]
 mod mixed_rooms;
+#[path = "suite/mixed_traffic.rs"]
+mod mixed_traffic;
 #[path = "suite/odd_peers.rs"]
 mod odd_peers;
 #[path = "suite/original_calls.rs"]

@@ -162,6 +162,22 @@ impl Member {
         }
     }
 
+    /// Waits until the last own message was confirmed, whether or not it can be shown already. Its number.
+    ///
+    /// # Panics
+    /// If it is refused, or something else but messages comes.
+    pub async fn acknowledged(&mut self) -> u64 {
+        loop {
+            while self.show().is_some() {}
+            if let Some(number) = self.confirmed.take() {
+                return number;
+            }
+            if let Some(other) = self.take().await {
+                panic!("{}: {other}", self.who());
+            }
+        }
+    }
+
     /// Nothing came that was not shown yet: the next frame is the answer to a question.
     ///
     /// # Panics
