@@ -10,6 +10,7 @@ use chat_engine::effect::Recalled;
 use chat_protocol::ids::RoomId;
 use chat_protocol::message_frame::MessageFrame;
 use chat_protocol::original_call::{self, method};
+use chat_protocol::peer_call::method as deletion;
 use chat_protocol::server_frame::MemberEvent;
 use dxr::Value;
 use std::collections::VecDeque;
@@ -83,10 +84,14 @@ impl Job {
 
     /// What is said, or what is asked.
     fn lane(&self) -> usize {
-        if matches!(self.what, What::Request(..)) {
-            ASKED
-        } else {
-            SAID
+        match self.what {
+            // The deletion of a room of this node must not pass what the room said before.
+            What::Request(
+                deletion::PREPARE_DELETE_ROOM | deletion::COMMIT_DELETE_ROOM | deletion::ROLLBACK_DELETE_ROOM,
+                ..,
+            ) => SAID,
+            What::Request(..) => ASKED,
+            What::Message(..) | What::Event(_) => SAID,
         }
     }
 
@@ -351,7 +356,7 @@ impl Queue {
     /// Requests whose time is over are not made.
     pub(crate) fn expire(&mut self, now: Instant, follow: &mut Follow) {
         let is_over = |job: &Job| matches!(&job.what, What::Request(_, _, Often::Once(until, _)) if *until <= now);
-        if self.lanes[ASKED].iter().any(is_over) {
+        if self.jobs().any(is_over) {
             // What is in flight is being made; it is no repeat that would have to be prevented.
             for job in self.remove(is_over) {
                 follow.drop_job(job, Err(NoAnswer::Undone));
@@ -365,7 +370,7 @@ impl Queue {
             What::Request(_, _, Often::Once(until, _)) => Some(*until),
             _ => None,
         };
-        self.lanes[ASKED].iter().filter_map(until).min()
+        self.jobs().filter_map(until).min()
     }
 
     /// The node failed: nothing is kept for it but that somebody left, which it must learn if it ever comes back.

@@ -171,6 +171,19 @@ fn whoever_asks_does_not_wait_until_a_busy_room_is_done() {
 }
 
 #[test]
+fn the_deletion_of_a_room_does_not_pass_what_the_room_said() {
+    let commit = Job::new(
+        room("s"),
+        What::Request(deletion::COMMIT_DELETE_ROOM, vec![], Often::UntilAnswered(None)),
+    );
+    let mut queue = queue_of(vec![message("s", 1), message("s", 2), commit]);
+    for expected in ["s Integer(1)", "s Integer(2)", "request"] {
+        assert_eq!(begin(&mut queue).as_deref(), Some(expected));
+        end(&mut queue, answered());
+    }
+}
+
+#[test]
 fn what_never_works_is_given_up_and_stops_nobody() {
     let mut queue = queue_of(vec![message("r", 1), message("r", 2)]);
     for _ in 1..MAX_TRIES {
