@@ -17,7 +17,7 @@ fix:
     cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
     cargo fmt --all
 
-# Everything that the project's automation runs: `verify`, the fuzz targets, a cluster under load, the kill test.
+# Everything that the project's automation runs: `verify`, clusters under load, under attack and under fire, a chart.
 ci:
     bash .ci/run
 
@@ -51,6 +51,11 @@ chaos *args='--rounds 50':
 # Nodes of ours and of the original system under traffic in both directions: two minutes.
 mixed:
     cargo test -p chat-tests --locked --test suite -- --ignored --nocapture crossing_traffic
+
+# What 200 hostile connections cost 200 good ones. Nothing else may run on the machine.
+hostile seconds='60' *flags:
+    cargo build --release --workspace --locked
+    bash tests/hostile.sh {{seconds}} --times {{flags}}
 
 # Does the kill test find each of six deliberate bugs, and the rolling restart a seventh?
 prove-checker *args:
