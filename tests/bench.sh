@@ -63,6 +63,11 @@ for what in floor one; do
 done
 title '3 processes, 1 room x 99 members over them, 20 msg/s'
 three; load --target "$all" --rooms 1 --members 99 --senders 20 --rate 20; stop
+for size in '99 200' '9999 2'; do
+    read -r members rate <<<"$size"
+    title "3 processes, 1 room x $members members over them, 20 senders, $rate msg/s"
+    three; load --target "$all" --rooms 1 --members "$members" --senders 20 --rate "$rate"; stop
+done
 title '1 node, 200 rooms x 1 member, closed loop'
 one; load --target ws://127.0.0.1:28081 --rooms 200 --members 1 --senders 1 --closed; stop
 title '1 node, 200 rooms x 1 member, 1,000 msg/s'
@@ -71,10 +76,13 @@ title '3 processes, 20 senders on node 2 in a room of node 1, closed loop'
 three
 load --target ws://127.0.0.1:28082 --create-on ws://127.0.0.1:28081 --rooms 1 --members 20 --senders 20 --closed; stop
 
-title '1,000 sessions whose node is killed: until all are back on the other two'
-three
-"$bin/chat-load" resume --target "$all" --kill "${pids[0]}" --server-pid "${pids[1]}" --server-pid "${pids[2]}" || true
-stop
+for sessions in 1000 2000; do
+    title "$sessions sessions whose node is killed: until all are back on the other two"
+    three
+    "$bin/chat-load" resume --sessions "$sessions" --target "$all" --kill "${pids[0]}" \
+        --server-pid "${pids[1]}" --server-pid "${pids[2]}" || true
+    stop
+done
 
 title '10,000,000 stored messages, 20 senders, closed loop: sends that the room has seen, and new ones'
 data=$work/long
@@ -112,4 +120,6 @@ echo "ready after $(echo "$(date +%s.%N) - $start" | bc) s"
 cpu() { awk '{print ($14 + $15) / 100}' "/proc/${pids[0]}/stat"; }
 before=$(cpu); sleep 10
 echo "CPU in 10 s: $(echo "$(cpu) - $before" | bc) s"
+title '100,000 stored rooms, 1,000 others of 5 members each (5,000 sessions), 200 msg/s'
+load --target ws://127.0.0.1:28081 --rooms 1000 --members 5 --senders 1 --rate 200
 stop
