@@ -30,7 +30,7 @@ impl Dns {
     }
 
     /// Looks while it is wanted.
-    #[cfg_attr(not(feature = "kubernetes"), allow(dead_code))]
+    #[cfg(feature = "kubernetes")]
     pub(super) const fn while_wanted(name: String, wanted: watch::Receiver<bool>) -> Self {
         Self {
             name,
