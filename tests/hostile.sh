@@ -119,7 +119,8 @@ stop
 
 both
 attacked=${pids[0]}
-"$bin/chat-load" hostile --clients "ws://127.0.0.1:$((base + 1))" --peers "http://127.0.0.1:$((base + 11))" \
+# Attackers bring a CPU of their own; here theirs is what the others leave.
+nice -n 19 "$bin/chat-load" hostile --clients "ws://127.0.0.1:$((base + 1))" --peers "http://127.0.0.1:$((base + 11))" \
     --from 127.0.0.2 --seconds $((seconds + 8)) "$@" >"$work/attack" &
 attack=$!
 watch_ports "$work/ports" &

@@ -1,5 +1,6 @@
 //! A node, built from the bottom up and taken down in reverse.
 
+use crate::aside::Aside;
 use crate::config::{Config, StoreKind};
 use crate::discovery;
 use crate::http::ops::{OpsRuntime, OpsState, Pulses, Readiness, Stage};
@@ -219,7 +220,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
     let peers = Peers::new(&shared, store.incarnation());
     let (rooms, shards) = RoomsHandle::start(shared, Arc::clone(&store), peers.clone());
     let methods = Inbound::methods(peers.clone(), rooms.clone());
-    let peer_port = PeerPort::new(methods, tokio::runtime::Handle::current(), Arc::clone(&limits));
+    let peer_port = PeerPort::new(methods, tokio::runtime::Handle::current(), Arc::clone(&limits))?;
     let peer_task = {
         let _context = ops_runtime.handle().enter();
         let listener = tokio::net::TcpListener::from_std(listeners.xmlrpc)?;
@@ -233,7 +234,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
     let port = ClientPort {
         rooms: rooms.clone(),
         registry: Arc::clone(&registry),
-        inbound: Pool::new(limits.inbound_total_bytes),
+        inbound: Pool::new(limits.inbound_total_bytes, Aside::start("long-texts")?),
         limits: Arc::clone(&limits),
     };
     let clients = tokio::net::TcpListener::from_std(listeners.websocket)?;

@@ -5,6 +5,7 @@
 //! them together, [`lifecycle`] takes them down. [`health`] and [`selftest`] look at nodes that run elsewhere.
 
 pub mod app;
+pub mod aside;
 pub mod bugs;
 pub mod config;
 pub mod dev;

@@ -5,6 +5,7 @@ use super::{Attack, Count};
 use chat_client::request;
 use chat_protocol::limits::MAX_INBOUND_FRAME;
 use std::io;
+use std::sync::LazyLock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
@@ -110,12 +111,17 @@ pub(super) async fn oversized_frame(attack: &Attack, count: &Count) -> io::Resul
 /// The largest frame, full of the smallest objects.
 pub(super) async fn json_bomb(attack: &Attack, count: &Count) -> io::Result<()> {
     let mut stream = wire::upgraded(attack, None, count).await?;
-    let (head, part, tail) = (r#"{"type":"list_rooms","x":["#, r#"{"":0},"#, "0]}");
-    let parts = (MAX_INBOUND_FRAME - head.len() - tail.len()) / part.len();
-    let bomb = format!("{head}{}{tail}", part.repeat(parts));
-    let bomb = wire::frame(Opcode::Text, true, bomb.as_bytes());
+    static BOMB: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let (head, part, tail) = (r#"{"type":"list_rooms","x":["#, r#"{"":0},"#, "0]}");
+        let parts = (MAX_INBOUND_FRAME - head.len() - tail.len()) / part.len();
+        wire::frame(
+            Opcode::Text,
+            true,
+            format!("{head}{}{tail}", part.repeat(parts)).as_bytes(),
+        )
+    });
     loop {
-        stream.write_all(&bomb).await?;
+        stream.write_all(&BOMB).await?;
         count.acted();
         wire::skip_frame(&mut stream).await?;
         count.answered();

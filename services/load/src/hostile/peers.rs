@@ -4,6 +4,7 @@ use super::wire;
 use super::{Attack, Count};
 use chat_protocol::limits::{MAX_HEADS, MAX_REQUEST_BODY};
 use std::io;
+use std::sync::LazyLock;
 use tokio::io::AsyncWriteExt;
 use tokio::time::sleep;
 
@@ -34,9 +35,11 @@ pub(super) async fn slow_body(attack: &Attack, count: &Count) -> io::Result<()> 
 pub(super) async fn xml_bomb(attack: &Attack, count: &Count) -> io::Result<()> {
     let port = port(attack)?;
     let mut stream = wire::connect(attack, port, None, count).await?;
-    let bombs = bombs();
-    for bomb in bombs.iter().cycle() {
-        stream.write_all(wire::post(port, bomb.len(), bomb).as_bytes()).await?;
+    // Made once: the time of making them would be taken from the node, if it runs on the same machine.
+    static BOMBS: LazyLock<Vec<String>> = LazyLock::new(bombs);
+    for bomb in BOMBS.iter().cycle() {
+        stream.write_all(wire::post(port, bomb.len(), "").as_bytes()).await?;
+        stream.write_all(bomb.as_bytes()).await?;
         count.acted();
         wire::skip_answer(&mut stream).await?;
         count.answered();

@@ -1,7 +1,7 @@
 //! The peer port: XML-RPC over HTTP on `/` and `/RPC2`.
 //!
 //! It is accepted, read and, for a heartbeat, answered on the operations runtime, so that a node that is busy is not
-//! taken for a dead one. Everything else is handed to the main runtime, and documents that take long to read to threads
+//! taken for a dead one. Everything else is handed to the main runtime, and documents that take long to read to a thread
 //! that nobody waits for.
 //!
 //! Whoever reaches this port may call. So nothing that it can do holds a place, memory or a thread for longer than its turn:
@@ -12,6 +12,7 @@ use super::ACCEPT_PAUSE;
 use super::doors::{Addresses, Place, Places};
 use super::line::{Line, Watch};
 use super::patient::Patient;
+use crate::aside::Aside;
 use crate::config::Limits;
 use crate::peers::inbound::{Methods, Written};
 use bytes::Bytes;
@@ -24,6 +25,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::future::ready;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -49,23 +51,25 @@ pub struct PeerPort {
     methods: Arc<Methods>,
     main: Handle,
     limits: Arc<Limits>,
-    /// One long document at a time is read.
-    documents: Arc<Semaphore>,
+    /// Where long documents are read, one at a time.
+    documents: Arc<Aside>,
     /// One call at a time has something looked up in the store, where clients read, too.
     lookups: Arc<Semaphore>,
 }
 
 impl PeerPort {
     /// A port on which `methods` can be called, which are executed on `main`.
-    #[must_use]
-    pub fn new(methods: Arc<Methods>, main: Handle, limits: Arc<Limits>) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn new(methods: Arc<Methods>, main: Handle, limits: Arc<Limits>) -> io::Result<Self> {
+        Ok(Self {
             methods,
             main,
             limits,
-            documents: Arc::new(Semaphore::new(1)),
+            documents: Arc::new(Aside::start("documents")?),
             lookups: Arc::new(Semaphore::new(1)),
-        }
+        })
     }
 }
 
@@ -230,13 +234,13 @@ impl PeerPort {
         if body.len() <= LONG_BODY {
             return self.on_main(last, async move { read(&body) }).await;
         }
-        // Never closed, so there always is one.
-        let turn = Arc::clone(&self.documents).acquire_owned().await.ok();
-        let call = self.main.spawn_blocking(move || {
-            let _turn = turn;
-            read(&body)
-        });
-        let call = async move { call.await.unwrap_or(Err(PeerFault::Internal)) };
+        let documents = Arc::clone(&self.documents);
+        let call = async move {
+            documents
+                .run(move || read(&body))
+                .await
+                .unwrap_or(Err(PeerFault::Internal))
+        };
         self.on_main(last, call).await
     }
 

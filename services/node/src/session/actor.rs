@@ -189,12 +189,11 @@ impl Actor {
     }
 
     /// A text that is longer than any that means something takes milliseconds, which are not taken from others: it waits for
-    /// its turn among its like, and for a thread that nobody else waits for.
+    /// its turn among its like, on a thread that everybody else goes before.
     async fn understand_aside(&self, text: Utf8Bytes, first: bool) -> Said {
-        let _turn = self.session.intake.turn().await;
         let user = self.session.user().cloned();
-        let understood = tokio::task::spawn_blocking(move || inbound::understand(&text, first, user.as_ref()));
-        understood.await.unwrap_or_else(|_| {
+        let understand = move || inbound::understand(&text, first, user.as_ref());
+        self.session.intake.aside().run(understand).await.unwrap_or_else(|| {
             Said::Request(ExtendedRequest {
                 id: None,
                 frame: Err(ServerFrame::Error("Internal server error".into())),

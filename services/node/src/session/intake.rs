@@ -5,9 +5,9 @@
 //! connection that wants more than is left in it is closed. What a connection once needed it keeps: the WebSocket library
 //! never gives the buffer of a long message back while the connection lives.
 
+use crate::aside::Aside;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 /// Bytes that each connection may hold without asking. The longest request is a message of 5,000 characters, each of which a
@@ -21,17 +21,17 @@ const AROUND_CONTROL: usize = 6;
 #[derive(Debug)]
 pub struct Pool {
     left: AtomicUsize,
-    /// One long message at a time is made sense of.
-    turn: Semaphore,
+    /// Where long messages are made sense of, one at a time.
+    aside: Aside,
 }
 
 impl Pool {
-    /// A pool of so many bytes.
+    /// A pool of so many bytes, whose long messages are made sense of on a thread of their own.
     #[must_use]
-    pub fn new(bytes: usize) -> Arc<Self> {
+    pub fn new(bytes: usize, aside: Aside) -> Arc<Self> {
         Arc::new(Self {
             left: AtomicUsize::new(bytes),
-            turn: Semaphore::new(1),
+            aside,
         })
     }
 
@@ -90,10 +90,10 @@ impl Intake {
         self.settle(&mut state)
     }
 
-    /// Waits until a long message of this connection may be made sense of. Cancel safe.
-    pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        // Never closed, so there always is one.
-        self.pool.turn.acquire().await.ok()
+    /// Where long messages of all connections are made sense of.
+    #[must_use]
+    pub fn aside(&self) -> &Aside {
+        &self.pool.aside
     }
 
     /// A control frame with such a payload was among what came; it may stand inside of a message.
@@ -156,9 +156,13 @@ impl Drop for Intake {
 mod tests {
     use super::*;
 
+    fn pool(bytes: usize) -> Arc<Pool> {
+        Pool::new(bytes, Aside::start("long-texts").expect("a thread"))
+    }
+
     #[test]
     fn short_messages_take_nothing_from_the_others() {
-        let pool = Pool::new(0);
+        let pool = pool(0);
         let intake = Intake::new(Arc::clone(&pool));
         for _ in 0..100 {
             assert!(intake.received(FREE));
@@ -171,7 +175,7 @@ mod tests {
 
     #[test]
     fn what_one_connection_holds_another_cannot_until_it_ends() {
-        let pool = Pool::new(1_000);
+        let pool = pool(1_000);
         let (first, second) = (Intake::new(Arc::clone(&pool)), Intake::new(Arc::clone(&pool)));
         assert!(first.received(FREE + 700));
         // The buffer of a long message stays.
@@ -186,7 +190,7 @@ mod tests {
 
     #[test]
     fn requests_that_wait_are_given_back_when_they_are_taken() {
-        let pool = Pool::new(1_000);
+        let pool = pool(1_000);
         let intake = Intake::new(Arc::clone(&pool));
         assert!(intake.waiting(FREE + 1_000));
         assert!(!intake.waiting(FREE + 1_001));
@@ -196,7 +200,7 @@ mod tests {
 
     #[test]
     fn pings_between_two_messages_are_no_message() {
-        let intake = Intake::new(Pool::new(0));
+        let intake = Intake::new(pool(0));
         for _ in 0..10_000 {
             assert!(intake.received(125 + AROUND_CONTROL));
             intake.control(125);
