@@ -111,6 +111,8 @@ pub enum RunError {
         /// Why not.
         why: io::Error,
     },
+    /// The settings ask for what this build does not have.
+    Build(&'static str),
     /// The store cannot be opened: the data directory is not usable.
     Open(String),
     /// The store cannot go on; what was acknowledged is safe, nothing more can be.
@@ -126,7 +128,7 @@ impl RunError {
     pub const fn exit_status(&self) -> u8 {
         match self {
             Self::Bind { .. } => 69,
-            Self::Open(_) => 78,
+            Self::Build(_) | Self::Open(_) => 78,
             Self::Store(_) => 74,
             Self::System(_) => 71,
         }
@@ -137,6 +139,7 @@ impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bind { name, at, why } => write!(f, "cannot listen on {at} for {name}: {why}"),
+            Self::Build(what) => write!(f, "this build has no {what}"),
             Self::Open(why) => write!(f, "cannot open the store: {why}"),
             Self::Store(why) => write!(f, "the store failed: {why}"),
             Self::System(why) => write!(f, "the system refused: {why}"),
@@ -180,6 +183,7 @@ fn open_store_here(config: &Config, metrics: Metrics) -> Result<Arc<dyn Store>, 
 /// # Errors
 /// [`RunError`]: what made it impossible to start or to go on.
 pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metrics: Metrics) -> Result<(), RunError> {
+    discovery::in_this_build(&config.discovery).map_err(RunError::Build)?;
     let addresses = listeners.addresses()?;
     let limits = Arc::new(config.limits.clone());
     let (readiness, pulses) = (Arc::new(Readiness::default()), Arc::new(Pulses::new(limits.shards)));

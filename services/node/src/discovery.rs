@@ -98,6 +98,19 @@ trait Source: Send {
     fn run(self: Box<Self>, reports: mpsc::Sender<Report>) -> BoxFuture<'static, ()>;
 }
 
+/// Whether this build can find nodes in such a way.
+///
+/// # Errors
+/// What it lacks.
+pub const fn in_this_build(discovery: &Discovery) -> Result<(), &'static str> {
+    match discovery {
+        Discovery::Kubernetes { .. } if !cfg!(feature = "kubernetes") => {
+            Err("access to the Kubernetes API (DISCOVERY=kubernetes needs the feature \"kubernetes\")")
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Watches the peers of a node, and whom the configured source finds, until it is aborted.
 pub async fn run(config: Config, peers: Peers, rooms: RoomsHandle) {
     for (node, address) in &config.peers {
@@ -168,6 +181,9 @@ fn start(
             sources.spawn(Box::new(dns::Dns::while_wanted(name, wanted)).run(backup));
             Place::Kubernetes
         }
+        // Refused before anything else.
+        #[cfg(not(feature = "kubernetes"))]
+        Discovery::Kubernetes { .. } => Place::Kubernetes,
     }
 }
 

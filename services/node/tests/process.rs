@@ -353,6 +353,25 @@ fn a_data_directory_in_use_ends_the_second_process_with_78() {
     assert!(text.contains("in use by another process"), "{text}");
 }
 
+#[cfg(not(feature = "kubernetes"))]
+#[test]
+fn a_build_that_cannot_ask_the_kubernetes_api_says_so_with_78_instead_of_finding_nobody() {
+    let data = tempfile::tempdir().expect("a directory");
+    let asked = [
+        ("DISCOVERY", "kubernetes"),
+        ("DISCOVERY_SERVICE", "chat"),
+        ("DISCOVERY_NAMESPACE", "talk"),
+    ];
+    let output = command(data.path()).envs(asked).output().expect("it runs");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(78), "{text}");
+    assert!(text.contains("the feature \"kubernetes\""), "{text}");
+    assert!(
+        std::fs::read_dir(data.path()).expect("readable").next().is_none(),
+        "nothing was begun"
+    );
+}
+
 /// Ports of `dev` lie at fixed distances from one base; a base is free if the ones that `count` nodes need are. Tests
 /// that run at the same time look in different places, below the ports that the system hands out by itself.
 fn free_base(count: u16) -> u16 {

@@ -56,8 +56,7 @@ pub enum Discovery {
         /// Whose.
         name: String,
     },
-    /// By the endpoint slices of a headless Service.
-    #[cfg(feature = "kubernetes")]
+    /// By the endpoint slices of a headless Service. Only a build with the feature `kubernetes` can.
     Kubernetes {
         /// Its name.
         service: String,
@@ -219,17 +218,10 @@ impl Discovery {
             "dns" => Self::Dns {
                 name: read_name(reading, &raw::DISCOVERY_NAME, "dns"),
             },
-            #[cfg(feature = "kubernetes")]
             "kubernetes" => Self::Kubernetes {
                 service: read_name(reading, &raw::DISCOVERY_SERVICE, "kubernetes"),
                 namespace: read_name(reading, &raw::DISCOVERY_NAMESPACE, "kubernetes"),
             },
-            #[cfg(not(feature = "kubernetes"))]
-            "kubernetes" => {
-                let what = "this build cannot ask the Kubernetes API (it lacks the feature \"kubernetes\")";
-                reading.mistake(&raw::DISCOVERY, what);
-                Self::Fixed
-            }
             _ => Self::Fixed,
         }
     }
