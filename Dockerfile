@@ -26,7 +26,7 @@ RUN for member in services/protocol services/engine services/node services/clien
     done && \
     for program in node tui load; do printf '//! Placeholder.\nfn main() {}\n' > "services/$program/src/main.rs" || exit 1; done && \
     cargo build --release --locked --target "$(uname -m)-unknown-linux-gnu" -p chat-tui -p chat-load && \
-    cargo build --release --locked --target "$(uname -m)-unknown-linux-gnu" -p chat-node
+    cargo build --release --locked --target "$(uname -m)-unknown-linux-gnu" -p chat-node --features kubernetes
 
 # The sources may be older than the placeholders above, so they are touched.
 COPY services/ services/
@@ -38,7 +38,7 @@ RUN cargo build --release --locked --target "$(uname -m)-unknown-linux-gnu" -p c
     cp "target/$(uname -m)-unknown-linux-gnu/release/chat-tui" "target/$(uname -m)-unknown-linux-gnu/release/chat-load" /out/
 
 FROM build AS build-node
-RUN cargo build --release --locked --target "$(uname -m)-unknown-linux-gnu" -p chat-node && \
+RUN cargo build --release --locked --target "$(uname -m)-unknown-linux-gnu" -p chat-node --features kubernetes && \
     mkdir -p /out/data && \
     cp "target/$(uname -m)-unknown-linux-gnu/release/chat-node" /out/
 

@@ -6,7 +6,15 @@ XMLRPC_HOST: {{ .Values.listenHost | quote }}
 XMLRPC_PORT: "9090"
 OPERATIONS_HOST: {{ .Values.listenHost | quote }}
 OPERATIONS_PORT: "9100"
+DISCOVERY: {{ .Values.discovery }}
+{{- if eq .Values.discovery "kubernetes" }}
+DISCOVERY_SERVICE: {{ include "chat.headless" . }}
+DISCOVERY_NAMESPACE: {{ .Release.Namespace }}
+{{- else if eq .Values.discovery "dns" }}
+DISCOVERY_NAME: _peer._tcp.{{ include "chat.headless" . }}.{{ .Release.Namespace }}.svc
+{{- else }}
 PEER_NODES: {{ include "chat.peers" . | quote }}
+{{- end }}
 STORE: {{ ternary "local" "memory" .Values.persistence.enabled }}
 DATA_DIR: /data/chat
 LOG_LEVEL: {{ .Values.log.level | quote }}
@@ -20,7 +28,7 @@ GRACE_MS: {{ mul (include "chat.graceSeconds" . | int) 1000 | quote }}
 {{- end }}
 {{- end -}}
 
-{{/* All nodes. One list serves them all: each leaves itself out. */}}
+{{/* All nodes, for `fixed`. One list serves them all: each leaves itself out. */}}
 {{- define "chat.peers" -}}
 {{- $root := . -}}
 {{- $peers := list -}}

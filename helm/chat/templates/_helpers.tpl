@@ -53,6 +53,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- end -}}
 
+{{/* Whether there is a Role. */}}
+{{- define "chat.rights" -}}
+{{- if and .Values.rbac.create (eq .Values.discovery "kubernetes") -}}
+true
+{{- end -}}
+{{- end -}}
+
 {{- define "chat.image" -}}
 {{- if .Values.image.digest -}}
 {{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}

@@ -101,14 +101,43 @@ resources:
 securityContext:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- if or .Values.persistence.enabled .Values.extraVolumeMounts }}
+{{- $asks := eq .Values.discovery "kubernetes" }}
+{{- if or .Values.persistence.enabled $asks .Values.extraVolumeMounts }}
 volumeMounts:
   {{- if .Values.persistence.enabled }}
   - name: data
     mountPath: /data
   {{- end }}
+  {{- if $asks }}
+  - name: token
+    mountPath: /var/run/secrets/kubernetes.io/serviceaccount
+    readOnly: true
+  {{- end }}
   {{- with .Values.extraVolumeMounts }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
 {{- end }}
+{{- end -}}
+
+{{/*
+What the kubelet would mount by itself, for this container alone: a token that expires, the certificate of the API server, and
+the namespace.
+*/}}
+{{- define "chat.tokenVolume" -}}
+name: token
+projected:
+  sources:
+    - serviceAccountToken:
+        path: token
+        expirationSeconds: 3607
+    - configMap:
+        name: kube-root-ca.crt
+        items:
+          - key: ca.crt
+            path: ca.crt
+    - downwardAPI:
+        items:
+          - path: namespace
+            fieldRef:
+              fieldPath: metadata.namespace
 {{- end -}}

@@ -11,8 +11,8 @@
 {{- end -}}
 {{- end -}}
 {{- range .Values.extraVolumes -}}
-{{- if eq .name "data" -}}
-{{- $mistakes = append $mistakes "extraVolumes: the name \"data\" is the chart's" -}}
+{{- if has .name (list "data" "token") -}}
+{{- $mistakes = printf "extraVolumes: the name %q is the chart's" .name | append $mistakes -}}
 {{- end -}}
 {{- end -}}
 {{- range concat .Values.extraContainers .Values.extraInitContainers -}}
@@ -29,7 +29,7 @@
 {{- if and .Values.service.nodePort (eq .Values.service.type "ClusterIP") -}}
 {{- $mistakes = append $mistakes "service.nodePort: a Service of type ClusterIP has none" -}}
 {{- end -}}
-{{- if and .Values.rbac.create (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) -}}
+{{- if and (include "chat.rights" .) (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) -}}
 {{- $mistakes = append $mistakes "serviceAccount.name: rbac.create would give rights to the default account of the namespace" -}}
 {{- end -}}
 {{- if and (has .Values.service.ipFamilyPolicy (list "PreferDualStack" "RequireDualStack")) (ne .Values.listenHost "::") -}}

@@ -5,6 +5,7 @@
 
 mod accepted;
 mod conversation;
+mod discovery;
 mod install;
 mod notes;
 mod release;
@@ -62,6 +63,18 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "the same under a name of 53 characters, beside another release in another namespace",
         needs: &["chat-tui"],
         run: notes::under_the_longest_name,
+    },
+    Scenario {
+        name: "scale",
+        about: "two more nodes are found within 5 s; when they go their rooms are not available, and are whole when they are back",
+        needs: &["chat-tui"],
+        run: discovery::three_five_three,
+    },
+    Scenario {
+        name: "forbidden",
+        about: "without the right to ask the API nodes find a new one by DNS within 30 s, and with it by the API again",
+        needs: &[],
+        run: discovery::without_the_right,
     },
     Scenario {
         name: "one-machine",

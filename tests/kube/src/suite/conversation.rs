@@ -51,19 +51,9 @@ pub(super) fn over_two_pods(suite: &mut Suite<'_>) -> Result<(), String> {
     let mut forwards = Vec::new();
     let mut urls = Vec::new();
     for pod in release.pod_names()?.iter().take(2) {
-        // Port 0: a free one.
-        let line = format!(
-            "kubectl --namespace {} port-forward pod/{pod} :8080",
-            release.namespace.name
-        );
-        let mut forward = Beside::start(&line)?;
-        let told = forward.hear("Forwarding from 127.0.0.1:", SHORT)?;
-        let port = told.split(':').nth(1).and_then(|rest| rest.split_whitespace().next());
-        urls.push(format!(
-            "ws://127.0.0.1:{}",
-            port.ok_or_else(|| format!("no port in: {told}"))?
-        ));
+        let (forward, url) = release.forward(pod)?;
         forwards.push(forward);
+        urls.push(url);
     }
     let [first, second] = urls.as_slice() else {
         return Err(format!("two nodes are needed, not {}", urls.len()));

@@ -2,7 +2,7 @@
 
 use super::{LONG, SHORT, reclaim_hook};
 use crate::helm::chart;
-use crate::tools::{self, Said, until};
+use crate::tools::{self, Beside, Said, until};
 use serde_json::Value as Json;
 use std::time::{Duration, Instant};
 
@@ -152,20 +152,66 @@ impl Release {
         kubectl(&["get", "--raw", &path])
     }
 
+    /// Whether a node says a line of its metrics.
+    pub(super) fn says(&self, pod: &str, line: &str) -> Result<(), String> {
+        let metrics = self.metrics(pod)?;
+        if metrics.lines().any(|found| found == line) {
+            Ok(())
+        } else {
+            Err(format!("{pod} does not say: {line}"))
+        }
+    }
+
     /// Waits until every node says that every other one is healthy.
     pub(super) fn found_each_other(&self) -> Result<(), String> {
         let names = self.pod_names()?;
         until("all nodes are healthy peers of each other", SHORT, || {
             for name in &names {
-                let metrics = self.metrics(name)?;
                 for peer in names.iter().filter(|peer| *peer != name) {
-                    let line = format!("chat_peer_health{{peer=\"{peer}\"}} 2");
-                    if !metrics.lines().any(|found| found == line) {
-                        return Err(format!("{name} does not say: {line}"));
-                    }
+                    self.says(name, &format!("chat_peer_health{{peer=\"{peer}\"}} 2"))?;
                 }
             }
             Ok(())
+        })
+    }
+
+    /// A port-forward to the client port of a pod, and the address that leads there as long as it is kept.
+    pub(super) fn forward(&self, pod: &str) -> Result<(Beside, String), String> {
+        // Port 0: a free one.
+        let line = format!(
+            "kubectl --namespace {} port-forward pod/{pod} :8080",
+            self.namespace.name
+        );
+        let mut forward = Beside::start(&line)?;
+        let told = forward.hear("Forwarding from 127.0.0.1:", SHORT)?;
+        let port = told.split(':').nth(1).and_then(|rest| rest.split_whitespace().next());
+        let port = port.ok_or_else(|| format!("no port in: {told}"))?;
+        Ok((forward, format!("ws://127.0.0.1:{port}")))
+    }
+
+    /// Asks for so many nodes.
+    pub(super) fn scale(&self, replicas: usize) -> Result<(), String> {
+        let name = self.pod_names()?.into_iter().next().ok_or("no pods")?;
+        let set = name.rsplit_once('-').map_or(name.as_str(), |(set, _)| set);
+        self.kubectl(&[
+            "scale",
+            &format!("statefulset/{set}"),
+            &format!("--replicas={replicas}"),
+        ])
+        .map(drop)
+    }
+
+    /// Waits until there are exactly so many nodes, all ready.
+    pub(super) fn ready(&self, replicas: usize) -> Result<(), String> {
+        until(&format!("{replicas} ready nodes"), LONG, || {
+            let pods = self.pods()?;
+            let ready = |pod: &&Json| pod["status"]["containerStatuses"][0]["ready"] == true;
+            let ready = pods.iter().filter(ready).count();
+            if (ready, pods.len()) == (replicas, replicas) {
+                Ok(())
+            } else {
+                Err(format!("{ready} of {} are ready", pods.len()))
+            }
         })
     }
 

@@ -177,7 +177,7 @@ fn clients_and_scrapers_may_be_limited_and_the_test_still_comes_in() {
 }
 
 #[test]
-fn nodes_reach_each_other_and_the_resolver_and_nothing_else() {
+fn nodes_reach_each_other_the_resolver_the_api_server_and_nothing_else() {
     if !helm() {
         return;
     }
@@ -189,7 +189,9 @@ fn nodes_reach_each_other_and_the_resolver_and_nothing_else() {
         (stranger("kube-system"), 53, "UDP", true),
         (stranger("kube-system"), 53, "TCP", true),
         (End::Outside("10.0.0.10"), 53, "UDP", true),
-        (End::Outside("203.0.113.9"), 443, "TCP", false),
+        (End::Outside("203.0.113.9"), 443, "TCP", true),
+        (End::Outside("203.0.113.9"), 6443, "TCP", true),
+        (End::Outside("203.0.113.9"), 80, "TCP", false),
         (stranger(HOME), 5432, "TCP", false),
     ] {
         assert_eq!(
@@ -198,6 +200,10 @@ fn nodes_reach_each_other_and_the_resolver_and_nothing_else() {
             "{to:?} at {port}"
         );
     }
+    let asks = |args: &[&str], address| allowed(&policy(args)["egress"], "to", &End::Outside(address), 443, "TCP");
+    assert!(!asks(&["--set", "discovery=dns"], "203.0.113.9"), "nobody asks it");
+    let known = ["--set-json", "networkPolicy.apiServerCidrs=[\"198.51.100.0/24\"]"];
+    assert!(asks(&known, "198.51.100.7") && !asks(&known, "203.0.113.9"));
     let more = "networkPolicy.extraEgress=[{\"to\": [{\"ipBlock\": {\"cidr\": \"192.0.2.0/24\"}}], \"ports\": [{\"port\": 4318}]}]";
     let policy = policy(&["--set-json", more]);
     for (address, expected) in [("192.0.2.77", true), ("192.0.3.1", false)] {

@@ -2,7 +2,7 @@
 
 use super::{all_sets, helm, items, node, only, texts};
 use chat_kube::helm::Render;
-use chat_node::config::{Command, Config, StoreKind};
+use chat_node::config::{Command, Config, Discovery, StoreKind};
 use serde_json::Value as Json;
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ fn load(args: &[&str], environment: &[(String, String)]) -> Command {
 }
 
 #[test]
-fn every_node_understands_its_settings_and_knows_all_others() {
+fn every_node_understands_its_settings_and_knows_or_finds_all_others() {
     if !helm() {
         return;
     }
@@ -56,11 +56,21 @@ fn every_node_understands_its_settings_and_knows_all_others() {
                 panic!("{file}: it does not serve")
             };
             assert_eq!(config.node_id.as_str(), pod, "{file}");
-            assert_eq!(config.peers.len() as u64, replicas - 1, "{file}");
             let headless = set["spec"]["serviceName"].as_str().unwrap();
             assert_eq!(
                 config.xmlrpc_address,
                 format!("http://{pod}.{headless}.talk.svc:9090"),
+                "{file}"
+            );
+            match &config.discovery {
+                Discovery::Fixed => assert_eq!(config.peers.len() as u64, replicas - 1, "{file}"),
+                Discovery::Dns { name } => assert_eq!(*name, format!("_peer._tcp.{headless}.talk.svc"), "{file}"),
+                Discovery::Kubernetes { service, namespace } => {
+                    assert_eq!((service.as_str(), namespace.as_str()), (headless, "talk"), "{file}");
+                }
+            }
+            assert!(
+                config.discovery == Discovery::Fixed || config.peers.is_empty(),
                 "{file}"
             );
             for (peer, address) in &config.peers {
@@ -124,6 +134,23 @@ fn a_change_of_a_bound_restarts_the_nodes() {
     };
     assert_eq!(checksum(&[]), checksum(&["--set", "service.port=80"]));
     assert_ne!(checksum(&[]), checksum(&["--set", "config.MAX_CONNECTIONS=5"]));
+}
+
+#[test]
+fn another_number_of_nodes_restarts_only_those_that_have_a_list_of_them() {
+    if !helm() {
+        return;
+    }
+    let template = |discovery: &str, replicas: &str| {
+        let (discovery, replicas) = (format!("discovery={discovery}"), format!("replicas={replicas}"));
+        let objects = Render::with(&["--set", &discovery, "--set", &replicas])
+            .objects()
+            .unwrap();
+        only(&objects, "StatefulSet")["spec"]["template"].clone()
+    };
+    assert_eq!(template("kubernetes", "3"), template("kubernetes", "5"));
+    assert_eq!(template("dns", "3"), template("dns", "5"));
+    assert_ne!(template("fixed", "3"), template("fixed", "5"));
 }
 
 #[test]

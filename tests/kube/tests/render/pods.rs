@@ -58,7 +58,7 @@ fn every_pod_satisfies_the_restricted_standard() {
 }
 
 #[test]
-fn no_pod_gets_a_token_or_the_addresses_of_services() {
+fn only_a_node_that_watches_has_a_token_and_no_pod_the_addresses_of_services() {
     if !helm() {
         return;
     }
@@ -69,6 +69,24 @@ fn no_pod_gets_a_token_or_the_addresses_of_services() {
         }
         for account in of_kind(&objects, "ServiceAccount") {
             assert_eq!(account["automountServiceAccountToken"], false, "{file}");
+        }
+        let watches = config(&objects)["DISCOVERY"] == "kubernetes";
+        let tokens = pod_specs(&objects).into_iter().flat_map(|pod| items(&pod["volumes"]));
+        let tokens: Vec<&Json> = tokens.filter(|volume| !volume["projected"].is_null()).collect();
+        assert_eq!(tokens.len(), usize::from(watches), "{file}");
+        assert_eq!(of_kind(&objects, "Role").len(), tokens.len(), "{file}");
+        for token in tokens {
+            assert_eq!(
+                token["projected"]["sources"][0],
+                json!({"serviceAccountToken": {"path": "token", "expirationSeconds": 3_607}}),
+                "{file}"
+            );
+            for container in pod_specs(&objects).into_iter().flat_map(containers) {
+                let mounted = items(&container["volumeMounts"])
+                    .iter()
+                    .any(|mount| mount["name"] == token["name"]);
+                assert_eq!(mounted, container["name"] == "node", "{file}: {}", container["name"]);
+            }
         }
     }
 }

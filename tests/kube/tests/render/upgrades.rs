@@ -59,6 +59,7 @@ fn other_values_change_nothing_that_a_stateful_set_cannot_change() {
     for set in [
         "image.tag=next",
         "replicas=5",
+        "discovery=dns",
         "config.MAX_CONNECTIONS=5",
         "podLabels.team=chat",
         "drain.windowSeconds=60",
