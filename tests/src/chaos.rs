@@ -7,6 +7,7 @@
 //!
 //! The load and the comparison are those of [`chat_load::endure`], which operators have, too.
 
+pub mod doomed;
 pub mod fault;
 pub mod guests;
 pub mod nodes;

@@ -30,6 +30,7 @@ struct Node {
 /// The processes. They end with it.
 pub struct Nodes {
     program: PathBuf,
+    settings: Vec<String>,
     nodes: Vec<Node>,
     /// From each node to each other, in order.
     wires: Vec<((usize, usize), Proxy)>,
@@ -49,6 +50,14 @@ impl Nodes {
     /// # Errors
     /// Why they did not become ready.
     pub async fn start(program: &Path, small_disk: Option<&Path>) -> Result<Self, String> {
+        Self::start_with(program, small_disk, &[]).await
+    }
+
+    /// As [`Self::start`], with further arguments of the program.
+    ///
+    /// # Errors
+    /// Why they did not become ready.
+    pub async fn start_with(program: &Path, small_disk: Option<&Path>, settings: &[&str]) -> Result<Self, String> {
         let work = tempfile::tempdir().map_err(|why| format!("no directory: {why}"))?;
         let small = small_disk.map(tempfile::tempdir_in).transpose();
         let small = small.map_err(|why| format!("no directory on the small disk: {why}"))?;
@@ -78,6 +87,7 @@ impl Nodes {
         }
         let mut this = Self {
             program: program.to_owned(),
+            settings: settings.iter().map(|&setting| setting.to_owned()).collect(),
             nodes,
             wires,
             filler: small.as_ref().map(|disk| disk.path().join("filler")),
@@ -150,6 +160,7 @@ impl Nodes {
                 &node.operations.address().port().to_string(),
             ])
             .args(["--drain-window-ms", "500"])
+            .args(&self.settings)
             .arg("--data-dir")
             .arg(&node.data)
             .stdout(Stdio::null())
@@ -254,13 +265,21 @@ impl Nodes {
 
     /// Commits of a node that failed, in its life.
     async fn store_failures(&self, n: usize) -> Result<u64, String> {
+        self.metric(n, "chat_store_failures_total").await
+    }
+
+    /// What a node says in `/metrics` under a name, with its labels.
+    ///
+    /// # Errors
+    /// It does not answer, or says nothing of that.
+    pub async fn metric(&self, n: usize, name: &str) -> Result<u64, String> {
         let metrics = ask(self.nodes[n].operations.address(), "/metrics").await;
         let metrics = metrics.map_err(|why| format!("node {} says nothing of itself: {why}", n + 1))?;
         let line = metrics
             .lines()
-            .find_map(|line| line.strip_prefix("chat_store_failures_total "));
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         let count = line.and_then(|count| count.trim().parse().ok());
-        count.ok_or_else(|| "there is no count of failed commits".to_owned())
+        count.ok_or_else(|| format!("node {} has no count of {name}", n + 1))
     }
 
     /// The disk is as before.
