@@ -6,7 +6,9 @@
 mod accepted;
 mod conversation;
 mod discovery;
+mod faults;
 mod install;
+mod load;
 mod notes;
 mod release;
 
@@ -75,6 +77,18 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "without the right to ask the API nodes find a new one by DNS within 30 s, and with it by the API again",
         needs: &[],
         run: discovery::without_the_right,
+    },
+    Scenario {
+        name: "killed",
+        about: "twenty pods are killed without grace while sessions talk: nothing is lost, doubled or out of order",
+        needs: &[],
+        run: faults::killed,
+    },
+    Scenario {
+        name: "rolling",
+        about: "all nodes are replaced one after the other while sessions talk, with the same result",
+        needs: &[],
+        run: faults::rolling,
     },
     Scenario {
         name: "one-machine",

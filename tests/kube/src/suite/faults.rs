@@ -1,0 +1,113 @@
+//! Nodes that end, in all the ways a cluster ends them, while sessions talk.
+
+use super::load::{Kept, Load};
+use super::release::{NODES, Namespace, Release};
+use super::{LONG, Suite};
+use crate::tools::until;
+use std::time::{Duration, Instant};
+
+/// How often a pod is killed.
+const KILLS: usize = 20;
+
+/// Seconds of load around the kills; those who came back need some of them to talk again.
+const KILL_LOAD: u32 = 150;
+
+/// Seconds of load around a rolling restart.
+const ROLLING_LOAD: u32 = 75;
+
+pub(super) fn killed(suite: &mut Suite<'_>) -> Result<(), String> {
+    let release = Release::install("chat", Namespace::restricted("chat-kube-killed")?, &[])?;
+    release.found_each_other()?;
+    let load = Load::start(&release, KILL_LOAD, 1)?;
+    let since = Instant::now();
+    let names = release.pod_names()?;
+    let mut back = Vec::new();
+    for name in names.iter().cycle().take(KILLS) {
+        back.push(kill(&release, name)?);
+    }
+    let lasted = since.elapsed();
+    if lasted.as_secs() + 10 > KILL_LOAD.into() {
+        return Err(format!("the kills took {lasted:?}, too long for {KILL_LOAD} s of load"));
+    }
+    let kept = load.verdict(&release)?;
+    release.remove()?;
+    back.sort_unstable();
+    let middle = back.get(back.len() / 2).copied().unwrap_or_default();
+    suite.figure(
+        "pods killed without grace",
+        format!("{KILLS} in {:.0} s", lasted.as_secs_f64()),
+    );
+    suite.figure(
+        "kill to ready again",
+        format!(
+            "{:.1} s, at most {:.1} s",
+            middle.as_secs_f64(),
+            back.last().copied().unwrap_or_default().as_secs_f64()
+        ),
+    );
+    tell(suite, &kept);
+    Ok(())
+}
+
+pub(super) fn rolling(suite: &mut Suite<'_>) -> Result<(), String> {
+    let release = Release::install(
+        "chat",
+        Namespace::restricted("chat-kube-rolling")?,
+        &[
+            "--set",
+            "drain.windowSeconds=3",
+            "--set",
+            "drain.endpointDelaySeconds=2",
+        ],
+    )?;
+    release.found_each_other()?;
+    let load = Load::start(&release, ROLLING_LOAD, 1)?;
+    let since = Instant::now();
+    release.kubectl(&["rollout", "restart", "statefulset/chat"])?;
+    release.kubectl(&["rollout", "status", "statefulset/chat", "--timeout=180s"])?;
+    let lasted = since.elapsed();
+    if lasted.as_secs() + 5 > ROLLING_LOAD.into() {
+        return Err(format!(
+            "the restart took {lasted:?}, too long for {ROLLING_LOAD} s of load"
+        ));
+    }
+    let kept = load.verdict(&release)?;
+    release.remove()?;
+    suite.figure("all nodes replaced", format!("in {:.0} s", lasted.as_secs_f64()));
+    tell(suite, &kept);
+    Ok(())
+}
+
+/// Kills a pod without grace; how long until another one of its name is ready.
+fn kill(release: &Release, name: &str) -> Result<Duration, String> {
+    let uid = |release: &Release| {
+        let pods = release.pods()?;
+        let pod = pods.into_iter().find(|pod| pod["metadata"]["name"] == name);
+        pod.ok_or_else(|| format!("there is no {name}"))
+    };
+    let before = uid(release)?["metadata"]["uid"].clone();
+    let since = Instant::now();
+    release.kubectl(&["delete", "pod", name, "--grace-period=0", "--force"])?;
+    until("the next pod of the name is ready", LONG, || {
+        let pod = uid(release)?;
+        if pod["metadata"]["uid"] != before && pod["status"]["containerStatuses"][0]["ready"] == true {
+            Ok(())
+        } else {
+            Err(pod["status"].to_string())
+        }
+    })?;
+    let back = since.elapsed();
+    release.ready(NODES)?;
+    Ok(back)
+}
+
+fn tell(suite: &mut Suite<'_>, kept: &Kept) {
+    suite.figure(
+        "acknowledged",
+        format!("{}, nothing lost, doubled or out of order", kept.acknowledged),
+    );
+    suite.figure("delivered", kept.delivered);
+    let (fewest, most) = kept.resumes;
+    suite.figure("resumes per session", format!("{fewest} to {most}"));
+    suite.figure("longest pause of a room", format!("{:.1} s", kept.longest_pause));
+}
