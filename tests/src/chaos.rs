@@ -3,7 +3,8 @@
 //!
 //! A round: the load runs, a fault happens and ends, every room must take sends of everybody again within
 //! [`RECOVERY`], then the load pauses, what was acknowledged and what was shown is compared with what the rooms hold.
-//! Guests go in the middle of the fault, and must be forgotten some time after it.
+//! Guests go in the middle of the fault, and must be forgotten some time after it. Doomed rooms are deleted in the middle of it, and
+//! must be gone everywhere or whole everywhere some time after it.
 //!
 //! The load and the comparison are those of [`chat_load::endure`], which operators have, too.
 
@@ -13,6 +14,7 @@ pub mod guests;
 pub mod nodes;
 pub mod rolling;
 
+use crate::chaos::doomed::{Ends, Rooms};
 use crate::chaos::fault::{Fault, Random};
 use crate::chaos::guests::Guests;
 use crate::chaos::nodes::Nodes;
@@ -30,6 +32,8 @@ pub const RECOVERY: Duration = Duration::from_secs(10);
 const CALM: Duration = Duration::from_millis(700);
 /// From the beginning of a fault until the guests go.
 const FAREWELL: Duration = Duration::from_millis(300);
+/// Milliseconds, at most, from the wish that a room be deleted until the fault; a deletion without faults takes about as long.
+const BEFORE: u64 = 15;
 /// Longest time until what is under way is done when the load pauses.
 const SETTLE: Duration = Duration::from_secs(20);
 /// Extended sessions whose first address is the same node.
@@ -69,6 +73,8 @@ pub struct Outcome {
     pub delivered: u64,
     /// The longest time without an acknowledgement in any room, per round.
     pub pauses: Vec<Duration>,
+    /// How the rooms ended that were deleted during the faults.
+    pub doomed: Ends,
     /// Where logs and data of the nodes are, if a promise was broken.
     pub kept: Option<PathBuf>,
 }
@@ -87,6 +93,8 @@ pub async fn run(plan: &Plan, mut say: impl FnMut(String)) -> Result<Outcome, St
     crowd.resume();
     let (mut outcome, mut guests) = (Outcome::default(), Guests::default());
     let mut random = Random::new(plan.seed);
+    // Of its own, so that a seed plans the faults that it always planned.
+    let mut doom = Random::new(!plan.seed);
     let mut log: Vec<Room> = rooms.iter().map(|id| Room::new(id)).collect();
     crowd
         .everybody_sends(RECOVERY.saturating_mul(3))
@@ -102,10 +110,20 @@ pub async fn run(plan: &Plan, mut say: impl FnMut(String)) -> Result<Outcome, St
         };
         crowd.resume();
         guests.enter(&nodes.urls(), &rooms).await;
+        let urls = nodes.urls();
+        let mut doomed = Rooms::open(&urls, &mut doom)
+            .await
+            .map_err(|why| format!("round {round}: {why}"))?;
         sleep(CALM).await;
+        // The first room is deleted about when the fault begins, the others in the middle of it.
+        doomed.delete(0, &urls, &mut doom);
+        sleep(Duration::from_millis(doom.below(BEFORE))).await;
         let began = Instant::now();
         let going = async {
             sleep(FAREWELL).await;
+            for nth in 1..doomed.len() {
+                doomed.delete(nth, &urls, &mut doom);
+            }
             guests.go(&rooms).await;
         };
         let (happened, ()) = tokio::join!(fault.happen(&mut nodes), going);
@@ -143,13 +161,20 @@ pub async fn run(plan: &Plan, mut say: impl FnMut(String)) -> Result<Outcome, St
             }
         }
         broken.extend(guests.ghosts(&nodes.urls(), &rooms).await);
+        let (half, ends) = doomed.judge(&urls).await;
+        broken.extend(half);
+        outcome.doomed.add(ends);
         outcome.pauses.push(pause);
         say(format!(
-            "round {round}: {fault} ({:.1} s), everybody sends {:.2} s later, longest write pause of a room {:.2} s, {} messages{}",
+            "round {round}: {fault} ({:.1} s), everybody sends {:.2} s later, longest write pause of a room {:.2} s, {} messages, of {} doomed rooms {} gone ({} confirmed), {} whole{}",
             lasted.as_secs_f64(),
             recovered.as_secs_f64(),
             pause.as_secs_f64(),
             log.iter().map(Room::head).sum::<u64>(),
+            ends.gone + ends.whole,
+            ends.gone,
+            ends.confirmed,
+            ends.whole,
             if broken.is_empty() { "" } else { ": PROMISES BROKEN" },
         ));
         outcome

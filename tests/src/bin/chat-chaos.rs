@@ -121,9 +121,12 @@ async fn faults(plan: &Plan) -> Result<ExitCode, String> {
     }
     let longest = outcome.pauses.iter().max().copied().unwrap_or_default();
     println!(
-        "{} acknowledged, {} delivered; longest write pause {:.2} s; {}",
+        "{} acknowledged, {} delivered; {} rooms deleted ({} confirmed), {} kept; longest write pause {:.2} s; {}",
         outcome.acknowledged,
         outcome.delivered,
+        outcome.doomed.gone,
+        outcome.doomed.confirmed,
+        outcome.doomed.whole,
         longest.as_secs_f64(),
         match outcome.violations.len() {
             0 => "nothing lost, nothing doubled, nothing out of order".to_owned(),

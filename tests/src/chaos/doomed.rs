@@ -263,12 +263,23 @@ impl Rooms {
         Ok(this)
     }
 
-    /// All of them are to be deleted, each at the wish of somebody at some node.
-    pub fn delete(&mut self, urls: &[String], random: &mut Random) {
-        for candidate in &mut self.0 {
-            let (url, room) = (any(urls, random).clone(), candidate.doomed.room.clone());
-            candidate.asked = Some(tokio::spawn(async move { delete(&url, &room).await }));
-        }
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Never true; here because clippy expects it beside `len`.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// One of them is to be deleted, at the wish of somebody at some node.
+    pub fn delete(&mut self, nth: usize, urls: &[String], random: &mut Random) {
+        let candidate = &mut self.0[nth];
+        let (url, room) = (any(urls, random).clone(), candidate.doomed.room.clone());
+        candidate.asked = Some(tokio::spawn(async move { delete(&url, &room).await }));
     }
 
     /// When nothing is wrong any more: what must not be, and how the rooms ended. Those that survived are deleted now, which must
