@@ -41,6 +41,8 @@ mod odd_peers;
 mod original_calls;
 #[path = "suite/original_deletion.rs"]
 mod original_deletion;
+#[path = "suite/peer_key.rs"]
+mod peer_key;
 #[path = "suite/peer_port.rs"]
 mod peer_port;
 #[path = "suite/protocol_page.rs"]

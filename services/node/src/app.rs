@@ -1,13 +1,15 @@
 //! A node, built from the bottom up and taken down in reverse.
 
 use crate::aside::Aside;
-use crate::config::{Config, StoreKind};
+use crate::config::{Config, PeerKey, StoreKind};
 use crate::discovery;
 use crate::http::ops::{OpsRuntime, OpsState, Pulses, Readiness, Stage};
 use crate::http::peer_rpc::{PeerPort, serve_peers};
 use crate::http::{self, ClientPort};
 use crate::lifecycle::{self, DrainTimes, Shutdown};
 use crate::peers::Peers;
+use crate::peers::auth::Auth;
+use crate::peers::auth::keys::{self, KeyRing, Keys};
 use crate::peers::inbound::Inbound;
 use crate::rooms::{Clock, MemberCounts, RoomsHandle, Shared};
 use crate::session::intake::Pool;
@@ -115,6 +117,8 @@ pub enum RunError {
     Build(&'static str),
     /// The store cannot be opened: the data directory is not usable.
     Open(String),
+    /// The key between nodes cannot be used.
+    Key(String),
     /// The store cannot go on; what was acknowledged is safe, nothing more can be.
     Store(String),
     /// The system refused something else.
@@ -128,7 +132,7 @@ impl RunError {
     pub const fn exit_status(&self) -> u8 {
         match self {
             Self::Bind { .. } => 69,
-            Self::Build(_) | Self::Open(_) => 78,
+            Self::Build(_) | Self::Open(_) | Self::Key(_) => 78,
             Self::Store(_) => 74,
             Self::System(_) => 71,
         }
@@ -141,6 +145,7 @@ impl fmt::Display for RunError {
             Self::Bind { name, at, why } => write!(f, "cannot listen on {at} for {name}: {why}"),
             Self::Build(what) => write!(f, "this build has no {what}"),
             Self::Open(why) => write!(f, "cannot open the store: {why}"),
+            Self::Key(why) => write!(f, "cannot use the key between nodes: {why}"),
             Self::Store(why) => write!(f, "the store failed: {why}"),
             Self::System(why) => write!(f, "the system refused: {why}"),
         }
@@ -178,6 +183,46 @@ fn open_store_here(config: &Config, metrics: Metrics) -> Result<Arc<dyn Store>, 
     }
 }
 
+/// The keys between nodes and the text that they are from, if there are any.
+fn read_key(config: &Config, metrics: &Metrics) -> Result<Option<(Arc<KeyRing>, String)>, RunError> {
+    let text = match &config.peer_auth.key {
+        PeerKey::None(explicit) => {
+            let why = if *explicit {
+                "PEER_AUTH=none"
+            } else {
+                "PEER_KEY_FILE is not set"
+            };
+            tracing::warn!(why, "whoever reaches the port for peers is believed to be a node");
+            return Ok(None);
+        }
+        PeerKey::Text(text) => Ok(text.clone()),
+        PeerKey::File(path) => keys::read_file(path).map_err(|why| format!("{} {why}", path.display())),
+    };
+    let text = text.map_err(RunError::Key)?;
+    let keys = Keys::parse(&text).map_err(|why| match &config.peer_auth.key {
+        PeerKey::File(path) => RunError::Key(format!("{} {why}", path.display())),
+        _ => RunError::Key(why),
+    })?;
+    let count = i64::try_from(keys.all().count()).unwrap_or(i64::MAX);
+    metrics.peer_auth.keys.set(count);
+    Ok(Some((Arc::new(KeyRing::new(keys)), text)))
+}
+
+/// Looks at the key file as long as what it gives is held.
+fn watch_key(config: &Config, key: Option<(Arc<KeyRing>, String)>, metrics: &Metrics) -> Option<AbortOnDropHandle<()>> {
+    let ((ring, text), PeerKey::File(path)) = (key?, &config.peer_auth.key) else {
+        return None;
+    };
+    let watch = keys::watch(
+        path.clone(),
+        text,
+        ring,
+        metrics.peer_auth.clone(),
+        config.limits.peer_key_poll,
+    );
+    Some(AbortOnDropHandle::new(tokio::spawn(watch)))
+}
+
 /// Runs one node until `shutdown` asks it to stop, or it cannot go on.
 ///
 /// # Errors
@@ -185,6 +230,7 @@ fn open_store_here(config: &Config, metrics: Metrics) -> Result<Arc<dyn Store>, 
 pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metrics: Metrics) -> Result<(), RunError> {
     discovery::in_this_build(&config.discovery).map_err(RunError::Build)?;
     let addresses = listeners.addresses()?;
+    let key = read_key(&config, &metrics)?;
     let limits = Arc::new(config.limits.clone());
     let (readiness, pulses) = (Arc::new(Readiness::default()), Arc::new(Pulses::new(limits.shards)));
     // First of all the probes: opening the store may take longer than they wait for an answer.
@@ -221,7 +267,19 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
         pulses,
     });
 
-    let peers = Peers::new(&shared, store.incarnation());
+    let ring = key.as_ref().map(|(ring, _)| Arc::clone(ring));
+    let auth = ring.map(|keys| {
+        Arc::new(Auth {
+            me: config.node_id.clone(),
+            life: store.incarnation(),
+            cluster: config.peer_auth.cluster.clone(),
+            keys,
+            exempt: config.peer_auth.unsigned.clone(),
+            metrics: shared.metrics.peer_auth.clone(),
+        })
+    });
+    let _watching = watch_key(&config, key, &shared.metrics);
+    let peers = Peers::new(&shared, store.incarnation(), auth);
     let (rooms, shards) = RoomsHandle::start(shared, Arc::clone(&store), peers.clone());
     let methods = Inbound::methods(peers.clone(), rooms.clone());
     let peer_port = PeerPort::new(methods, tokio::runtime::Handle::current(), Arc::clone(&limits))?;

@@ -7,6 +7,7 @@ mod checks;
 mod dev;
 mod help;
 mod limits;
+mod peer_auth;
 mod peers;
 mod raw;
 mod reading;
@@ -17,6 +18,7 @@ mod tests;
 pub use checks::{HealthOptions, MOST_TARGETS, Probe, SelftestOptions};
 pub use dev::DevOptions;
 pub use limits::Limits;
+pub use peer_auth::{PeerAuth, PeerKey};
 pub use settings::{Config, Discovery, Listen, LogFormat, Logging, StoreKind};
 
 use raw::{Mode, Request, SETTINGS, Written};

@@ -1,7 +1,7 @@
 //! A whole cluster in one process, for a laptop.
 
 use crate::app::{Listeners, RunError, run};
-use crate::config::{Config, DevOptions};
+use crate::config::{Config, DevOptions, PeerAuth};
 use crate::lifecycle::Shutdown;
 use crate::telemetry::metrics::Metrics;
 use std::fmt::Write as _;
@@ -24,7 +24,12 @@ pub async fn run_cluster(options: DevOptions, shutdown: Shutdown, announce: impl
         (None, Some(temporary)) => temporary.path().to_owned(),
         (None, None) => PathBuf::new(),
     };
-    let configs = options.configs(&data_dir);
+    let mut configs = options.configs(&data_dir);
+    // Nobody else is to join them.
+    let key = PeerAuth::random();
+    for config in &mut configs {
+        config.peer_auth = key.clone();
+    }
     let listeners = configs.iter().map(Listeners::bind).collect::<Result<Vec<_>, _>>()?;
     let text = welcome(&configs);
     let mut nodes = JoinSet::new();

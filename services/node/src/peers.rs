@@ -3,6 +3,7 @@
 //! Each ordered pair of nodes has one [`link`]: a bounded queue and one call in flight. Bulk reads go beside it. A node of
 //! the [`original`] system has a queue of another kind. Nothing here is ever waited for inside a room.
 
+pub(crate) mod auth;
 mod backoff;
 mod call;
 mod heartbeat;
@@ -15,6 +16,8 @@ use crate::config::Limits;
 use crate::rooms::{RoomsHandle, ShardInput, Shared};
 use crate::store::Store;
 use crate::telemetry::metrics::PeerMetrics;
+use auth::Auth;
+use auth::seal::Seal;
 use call::{CallError, Caller};
 use chat_engine::effect::Answer;
 use chat_engine::membership::{Change, Health, Membership, MembershipLimits};
@@ -103,6 +106,8 @@ struct Inner {
     me: NodeId,
     incarnation: Incarnation,
     limits: Arc<Limits>,
+    /// `None` if calls are not signed.
+    auth: Option<Arc<Auth>>,
     caller: Caller,
     /// For whoever may be a node of the original.
     one_shot: Caller,
@@ -134,9 +139,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Peers {
-    /// No peers yet.
+    /// No peers yet. Calls are signed if there is `auth`.
     #[must_use]
-    pub fn new(shared: &Shared, incarnation: Incarnation) -> Self {
+    pub(crate) fn new(shared: &Shared, incarnation: Incarnation, auth: Option<Arc<Auth>>) -> Self {
         let limits = Arc::clone(&shared.limits);
         let failed_after = u64::try_from(limits.heartbeat_failed.as_millis()).unwrap_or(u64::MAX);
         let membership = Membership::new(MembershipLimits {
@@ -146,6 +151,7 @@ impl Peers {
         Self(Arc::new(Inner {
             me: shared.me.clone(),
             incarnation,
+            auth,
             caller: Caller::new(&limits),
             one_shot: Caller::one_shot(&limits),
             limits,
@@ -169,6 +175,7 @@ impl Peers {
         let link = Arc::new(Link::new(
             node.clone(),
             address.clone(),
+            self.seal_for(node),
             &self.0.limits,
             metrics.clone(),
         ));
@@ -182,6 +189,16 @@ impl Peers {
         tasks.spawn(tail::run(self.clone(), link, rooms.clone()));
         tasks.spawn(original::run(self.clone(), outbound));
         lock(&self.0.tasks).insert(node.clone(), tasks);
+    }
+
+    fn seal_for(&self, node: &NodeId) -> Option<Seal> {
+        let auth = self.0.auth.as_ref().filter(|_| !self.is_exempt(node))?;
+        Some(Seal::new(Arc::clone(auth), node.clone()))
+    }
+
+    /// True for a peer that cannot sign, and need not.
+    pub(crate) fn is_exempt(&self, node: &NodeId) -> bool {
+        self.0.auth.as_ref().is_some_and(|auth| auth.exempt.contains(node))
     }
 
     /// A peer is at this address from now on, perhaps as another life: it is called at once.
@@ -564,7 +581,13 @@ impl Peers {
     async fn call(&self, link: &Link, method: &'static str, params: &[dxr::Value]) -> Result<dxr::Value, CallError> {
         let result = self
             .caller(link.node())
-            .call(&link.address(), method, params, self.0.limits.peer_call_timeout)
+            .call(
+                &link.address(),
+                link.seal(),
+                method,
+                params,
+                self.0.limits.peer_call_timeout,
+            )
             .await;
         count(link.metrics(), method, &result);
         result
@@ -577,6 +600,7 @@ fn count(metrics: &PeerMetrics, method: &'static str, result: &Result<dxr::Value
         Ok(_) => metrics.ok.inc(),
         Err(CallError::Timeout) => metrics.timeout.inc(),
         Err(CallError::Fault(_)) => metrics.fault.inc(),
+        Err(CallError::Refused(_) | CallError::Unsigned) => metrics.unbelieved.inc(),
         Err(_) => metrics.error.inc(),
     }
 }

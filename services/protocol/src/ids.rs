@@ -114,6 +114,10 @@ text_id! {
     NodeId, checked_id
 }
 text_id! {
+    /// Which cluster: 1 to [`MAX_ID_BYTES`] bytes. Nodes of two clusters have nothing to say to each other.
+    ClusterId, checked_id
+}
+text_id! {
     /// Which message, for ever: 1 to [`MAX_ID_BYTES`] bytes.
     MessageId, checked_id
 }

@@ -10,6 +10,7 @@
 //! * [`codec`] the only file that knows JSON;
 //! * [`peer_call`] the XML-RPC methods between nodes as typed requests and answers, [`peer_item`] what a link carries,
 //!   [`peer_xml`] the XML reader and writer with their limits, [`peer_fault`] how a call is refused;
+//! * [`peer_auth`] who makes a call and who answers it;
 //! * [`original_call`] the methods of the original system, for a node of it as a peer;
 //! * [`limits`] every bound that the wire knows, with its arithmetic.
 
@@ -21,6 +22,7 @@ pub mod ids;
 pub mod limits;
 pub mod message_frame;
 pub mod original_call;
+pub mod peer_auth;
 pub mod peer_call;
 pub mod peer_fault;
 pub mod peer_item;

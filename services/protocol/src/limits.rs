@@ -98,6 +98,14 @@ pub const MAX_RESPONSE_ELEMENTS: usize = 700_000;
 /// Largest body of an XML-RPC response, in bytes; `get_hosted_rooms` is cut to stay below it.
 pub const MAX_RESPONSE_BODY: usize = 4 << 20;
 
+/// Longest signature of a call between nodes: three ids of which each byte may be written as three, a challenge, two numbers,
+/// a hash and a MAC.
+pub const MAX_SIGNATURE_BYTES: usize = 3 * 3 * MAX_ID_BYTES + 32 + 2 * 20 + 2 * 64 + 16;
+
+/// Calls of one node to another that may overtake each other: as many as it can begin in three seconds, the longest that one
+/// is waited for, at 5,000 a second. One bit each.
+pub const REPLAY_WINDOW: u64 = 16_384;
+
 /// Most other nodes that a node calls.
 pub const MAX_PEERS: usize = 256;
 

@@ -253,6 +253,13 @@ impl Exchange {
         ]
     }
 
+    /// Whose items the parameters say that they are; `None` if they are no parameters.
+    #[must_use]
+    pub fn sender_of(params: &[Value]) -> Option<(NodeId, Incarnation)> {
+        let sender = parsed(as_text(params.first()).ok()?, NodeId::parse).ok()?;
+        Some((sender, Incarnation(as_number(params.get(1)).ok()?)))
+    }
+
     /// From parameters.
     ///
     /// # Errors

@@ -17,6 +17,8 @@ pub enum PeerFault {
     Overloaded,
     /// It was begun and may yet be done, but not within the time that the caller has.
     NotInTime,
+    /// The call speaks for another node than the one that made it, or only a signed call may ask this.
+    NotYours,
     /// Something broke here.
     Internal,
 }
@@ -32,6 +34,7 @@ impl PeerFault {
             Self::Superseded => -32_000,
             Self::Overloaded => -32_001,
             Self::NotInTime => -32_002,
+            Self::NotYours => -32_003,
             Self::Internal => -32_603,
         }
     }
@@ -46,6 +49,7 @@ impl PeerFault {
             Self::Superseded,
             Self::Overloaded,
             Self::NotInTime,
+            Self::NotYours,
         ]
         .into_iter()
         .find(|fault| fault.code() == code)
@@ -62,6 +66,7 @@ impl PeerFault {
             Self::Superseded => "another life of the node",
             Self::Overloaded => "overloaded",
             Self::NotInTime => "not finished in time",
+            Self::NotYours => "not for this caller",
             Self::Internal => "internal error",
         }
     }

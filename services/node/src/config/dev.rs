@@ -1,6 +1,7 @@
 //! `chat-node dev`: the settings of a whole cluster in one process.
 
 use super::limits::Limits;
+use super::peer_auth::PeerAuth;
 use super::peers::parse_url;
 use super::raw;
 use super::reading::Reading;
@@ -40,7 +41,7 @@ impl DevOptions {
     }
 
     /// One configuration per node: `node1`, `node2`, … on the loopback address, each a peer of all others, with its
-    /// directory in `data_dir` (the option's, or the temporary one that the caller made).
+    /// directory in `data_dir` (the option's, or the temporary one that the caller made). They have no key yet.
     #[must_use]
     pub fn configs(&self, data_dir: &Path) -> Vec<Config> {
         (1..=self.nodes).map(|i| self.config(i, data_dir)).collect()
@@ -66,6 +67,7 @@ impl DevOptions {
                     )
                 })
                 .collect(),
+            peer_auth: PeerAuth::none(),
             discovery: Discovery::Fixed,
             data_dir: data_dir.join(id.as_str()),
             store: self.store,

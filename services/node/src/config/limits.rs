@@ -77,6 +77,8 @@ pub struct Limits {
     pub heartbeat_interval: Duration,
     /// Silence after which a peer has failed.
     pub heartbeat_failed: Duration,
+    /// How often the key file is looked at.
+    pub peer_key_poll: Duration,
     /// A failed peer that discovery leaves out for so long is forgotten.
     pub peer_forgotten: Duration,
     /// How often a peer is asked where the rooms with traffic stand.
@@ -153,6 +155,7 @@ impl Limits {
             heartbeat_interval: reading.millis(&raw::HEARTBEAT_INTERVAL_MS),
             heartbeat_failed: reading.millis(&raw::HEARTBEAT_FAILED_MS),
             peer_forgotten: reading.millis(&raw::PEER_FORGOTTEN_MS),
+            peer_key_poll: reading.millis(&raw::PEER_KEY_POLL_MS),
             tail_check: reading.millis(&raw::TAIL_CHECK_MS),
             unknown_after: reading.millis(&raw::UNKNOWN_AFTER_MS),
             seat_grace: reading.millis(&raw::SEAT_GRACE_MS),

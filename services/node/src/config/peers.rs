@@ -2,7 +2,7 @@
 
 use chat_protocol::ids::NodeId;
 use http::Uri;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Reads `id:http://host:port[/path]` and `id:host:port`, separated by commas; the id ends at the first colon, of a
 /// repeated id the last entry wins, empty entries are skipped.
@@ -20,6 +20,19 @@ pub(super) fn parse_peers(text: &str) -> (BTreeMap<NodeId, Uri>, Vec<String>) {
         }
     }
     (peers, mistakes)
+}
+
+/// Reads ids, separated by commas. The second list holds what is wrong with the others.
+pub(super) fn parse_ids(text: &str) -> (BTreeSet<NodeId>, Vec<String>) {
+    let mut ids = BTreeSet::new();
+    let mut mistakes = Vec::new();
+    for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+        match NodeId::parse(entry) {
+            Ok(id) => drop(ids.insert(id)),
+            Err(why) => mistakes.push(format!("{entry:?} {why}")),
+        }
+    }
+    (ids, mistakes)
 }
 
 fn parse_peer(entry: &str) -> Result<(NodeId, Uri), String> {

@@ -1,6 +1,7 @@
 //! Settings as meant.
 
 use super::limits::Limits;
+use super::peer_auth::PeerAuth;
 use super::peers::{parse_peers, parse_url};
 use super::raw;
 use super::reading::Reading;
@@ -25,6 +26,8 @@ pub struct Config {
     pub xmlrpc_address: String,
     /// The other nodes and where they accept peers, never the node itself. Every URL is http, has a host and a path.
     pub peers: BTreeMap<NodeId, Uri>,
+    /// By what they believe each other.
+    pub peer_auth: PeerAuth,
     /// How further nodes are found.
     pub discovery: Discovery,
     /// The directory of the local store.
@@ -118,6 +121,7 @@ impl Config {
             operations: local,
             xmlrpc_address: String::new(),
             peers: BTreeMap::new(),
+            peer_auth: PeerAuth::none(),
             discovery: Discovery::Fixed,
             data_dir: PathBuf::new(),
             store: StoreKind::Memory,
@@ -137,6 +141,7 @@ impl Config {
             operations: read_listen(reading, &raw::OPERATIONS_HOST, &raw::OPERATIONS_PORT),
             xmlrpc_address: read_xmlrpc_address(reading, &node_id, xmlrpc.port),
             peers: read_peers(reading, &node_id),
+            peer_auth: PeerAuth::read(reading),
             discovery: Discovery::read(reading),
             data_dir: read_data_dir(reading).unwrap_or_else(|| PathBuf::from("data")),
             store: StoreKind::read(reading),

@@ -352,3 +352,50 @@ fn selftest_names_every_target_that_is_none() {
         ["--targets: has more than 64 entries"]
     );
 }
+
+#[test]
+fn a_key_file_turns_signatures_on_and_only_a_word_turns_them_off() {
+    let of = |env: &[(&str, &str)]| serve(&["--node-id=b"], env).peer_auth;
+    assert_eq!(of(&[]).key, PeerKey::None(false));
+    assert_eq!(of(&[("PEER_AUTH", "none")]).key, PeerKey::None(true));
+    for how in [
+        &[("PEER_KEY_FILE", "/k")][..],
+        &[("PEER_KEY_FILE", "/k"), ("PEER_AUTH", "key")],
+    ] {
+        assert_eq!(of(how).key, PeerKey::File("/k".into()));
+    }
+    let auth = of(&[
+        ("PEER_KEY_FILE", "/k"),
+        ("CLUSTER_ID", "shop/chat"),
+        ("PEER_UNSIGNED", "old1, old2,"),
+    ]);
+    assert_eq!(auth.cluster.as_str(), "shop/chat");
+    assert_eq!(auth.unsigned.len(), 2);
+    for (env, expected) in [
+        (
+            &[("PEER_AUTH", "key")][..],
+            "PEER_KEY_FILE: is not set, and PEER_AUTH=key needs it",
+        ),
+        (
+            &[("PEER_AUTH", "none"), ("PEER_KEY_FILE", "/k")],
+            "PEER_KEY_FILE: is set, and PEER_AUTH=none would ignore it",
+        ),
+        (
+            &[("PEER_UNSIGNED", "old")],
+            "PEER_UNSIGNED: exempts peers from a key, and there is none",
+        ),
+        (&[("CLUSTER_ID", " ")], "CLUSTER_ID: \"\" is empty"),
+        (
+            &[("PEER_AUTH", "maybe"), ("PEER_KEY_FILE", "/k")],
+            "PEER_AUTH: \"maybe\" is none of key, none",
+        ),
+    ] {
+        assert_eq!(mistakes(&["--node-id=b"], env), [expected]);
+    }
+}
+
+#[test]
+fn a_key_is_never_shown() {
+    let shown = format!("{:?}", PeerAuth::random());
+    assert!(shown.contains("key: Text,"), "{shown}");
+}

@@ -14,13 +14,16 @@ use super::line::{Line, Watch};
 use super::patient::Patient;
 use crate::aside::Aside;
 use crate::config::Limits;
+use crate::peers::auth::gate::{self as auth, Admitted, Sealer, Who};
+use crate::peers::auth::hash;
 use crate::peers::inbound::{Methods, Written};
 use bytes::Bytes;
 use chat_protocol::limits::MAX_REQUEST_BODY;
+use chat_protocol::peer_auth::Hash;
 use chat_protocol::peer_call::method;
 use chat_protocol::peer_fault::PeerFault;
 use chat_protocol::peer_xml::{self, Call, XmlLimits};
-use http::{HeaderMap, Response, StatusCode, header};
+use http::{HeaderMap, Method, Response, StatusCode, header};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -33,6 +36,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use warp::filters::BoxedFilter;
+use warp::path::FullPath;
 use warp::{Filter, Rejection, Reply};
 
 /// How long a peer may always take for its next request, also while others wait for its place: longer than there is between
@@ -167,22 +171,44 @@ fn filter(port: PeerPort, place: Arc<Place>, last: Arc<LastAnswer>) -> BoxedFilt
             Ok(())
         })
         .untuple_one();
+    let gated = port.clone();
     path.and(warp::post())
         .and(no_page)
         .and(warp::body::content_length_limit(MAX_REQUEST_BODY as u64))
+        .and(warp::path::full())
+        .and(warp::header::headers_cloned())
         .and(warp::body::stream())
-        .and_then(move |body| async move {
-            match tokio::time::timeout(body_timeout, collect(body)).await {
-                Ok(Some(body)) => Ok(body),
-                // Too slow, broken off, or longer than announced.
-                _ => Err(warp::reject::custom(Refused(StatusCode::REQUEST_TIMEOUT))),
+        .and_then(move |path: FullPath, headers: HeaderMap, body| {
+            let methods = Arc::clone(&gated.methods);
+            async move {
+                let admitted = methods.gate().admit(&Method::POST, path.as_str(), &headers);
+                // Whoever has no key is answered at once, and what it says is not read.
+                let admitted = match admitted {
+                    Err(refused) if !refused.is_of_a_node() => return Ok(Err(refused)),
+                    admitted => admitted,
+                };
+                let signed = matches!(admitted, Ok(Admitted::Signed(..)));
+                match tokio::time::timeout(body_timeout, collect(body, signed)).await {
+                    Ok(Some((body, hash))) => Ok(admitted
+                        .and_then(|admitted| methods.gate().accept(admitted, &hash))
+                        .map(|(who, sealer)| (who, sealer, body))),
+                    // Too slow, broken off, or longer than announced.
+                    _ => Err(warp::reject::custom(Refused(StatusCode::REQUEST_TIMEOUT))),
+                }
             }
         })
-        .then(move |body: Bytes| {
+        .then(move |call: Result<(Who, Option<Sealer>, Bytes), auth::Refused>| {
             let (port, place, last) = (port.clone(), Arc::clone(&place), Arc::clone(&last));
             async move {
+                let (who, sealer, body) = match call {
+                    Ok(call) => call,
+                    Err(refused) => return refused.response(),
+                };
                 place.ours();
-                let answer = port.answer(&last, body).await;
+                let mut answer = port.answer(&last, who, body).await;
+                if let Some(sealer) = sealer {
+                    port.seal(sealer, &mut answer).await;
+                }
                 place.theirs(Instant::now());
                 answer
             }
@@ -204,35 +230,59 @@ struct Refused(StatusCode);
 
 impl warp::reject::Reject for Refused {}
 
-async fn collect<B: bytes::Buf>(body: impl futures_util::Stream<Item = Result<B, warp::Error>>) -> Option<Bytes> {
+/// A body, and its hash if it is wanted; `None` if it breaks off or is too long.
+async fn collect<B: bytes::Buf>(
+    body: impl futures_util::Stream<Item = Result<B, warp::Error>>,
+    hashed: bool,
+) -> Option<(Bytes, Hash)> {
     use futures_util::StreamExt;
+    use sha2::Digest;
     let mut body = std::pin::pin!(body);
     let mut all = bytes::BytesMut::new();
+    // As it comes, so that a long one stops nobody.
+    let mut digest = sha2::Sha256::new();
     while let Some(chunk) = body.next().await {
         let mut chunk = chunk.ok()?;
         if all.len() + chunk.remaining() > MAX_REQUEST_BODY {
             return None;
         }
         let bytes = chunk.copy_to_bytes(chunk.remaining());
+        if hashed {
+            digest.update(&bytes);
+        }
         all.extend_from_slice(&bytes);
     }
-    Some(all.freeze())
+    Some((all.freeze(), digest.finalize().into()))
 }
 
 impl PeerPort {
-    async fn answer(&self, last: &LastAnswer, body: Bytes) -> Response<Bytes> {
+    /// Signs an answer; a long one where nobody waits.
+    async fn seal(&self, sealer: Sealer, answer: &mut Response<Bytes>) {
+        let body = answer.body().clone();
+        let hashed = if body.len() <= LONG_BODY {
+            Ok(hash(&body))
+        } else {
+            self.main.spawn_blocking(move || hash(&body)).await
+        };
+        // Without a signature it is not believed: the call failed.
+        if let Ok(hashed) = hashed {
+            sealer.seal(answer, &hashed);
+        }
+    }
+
+    async fn answer(&self, last: &LastAnswer, who: Who, body: Bytes) -> Response<Bytes> {
         // Whoever goes on has the answer before.
         last.ended(&self.methods, true).await;
         if body.len() <= SHORT_BODY {
             return match read(&body) {
                 Ok(call) if call.method == method::HEARTBEAT => {
-                    self.methods.execute(&call).await.map_or_else(fault, xml)
+                    self.methods.execute(&who, &call).await.map_or_else(fault, xml)
                 }
-                call => self.on_main(last, ready(call)).await,
+                call => self.on_main(last, who, ready(call)).await,
             };
         }
         if body.len() <= LONG_BODY {
-            return self.on_main(last, async move { read(&body) }).await;
+            return self.on_main(last, who, async move { read(&body) }).await;
         }
         let documents = Arc::clone(&self.documents);
         let call = async move {
@@ -241,13 +291,14 @@ impl PeerPort {
                 .await
                 .unwrap_or(Err(PeerFault::Internal))
         };
-        self.on_main(last, call).await
+        self.on_main(last, who, call).await
     }
 
     /// Executes a call on the main runtime.
     async fn on_main(
         &self,
         last: &LastAnswer,
+        who: Who,
         call: impl Future<Output = Result<Call, PeerFault>> + Send + 'static,
     ) -> Response<Bytes> {
         let (methods, lookups) = (Arc::clone(&self.methods), Arc::clone(&self.lookups));
@@ -262,7 +313,7 @@ impl PeerPort {
                 method::HEADS | method::READ_RANGE => lookups.acquire().await.ok(),
                 _ => None,
             };
-            methods.execute(&call).await.map(|answer| (answer, call))
+            methods.execute(&who, &call).await.map(|answer| (answer, call))
         });
         // A panic in a handler is one failed call.
         match executed.await.unwrap_or(Err(PeerFault::Internal)) {

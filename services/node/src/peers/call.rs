@@ -1,11 +1,14 @@
 //! One XML-RPC call over HTTP: a deadline, a bound on the answer, and connections that are kept, or never.
 
+use super::auth::seal::{Seal, Sent, Verdict};
+use super::auth::{self};
 use crate::config::Limits;
 use bytes::Bytes;
 use chat_protocol::limits::MAX_RESPONSE_BODY;
+use chat_protocol::peer_auth::{Refusal, SIGNATURE};
 use chat_protocol::peer_xml::{self, RemoteFault, XmlError, XmlLimits};
 use dxr::Value;
-use http::{Request, Uri, header};
+use http::{HeaderName, Request, Response, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -33,6 +36,10 @@ pub(super) enum CallError {
     Xml(XmlError),
     /// The peer said no.
     Fault(RemoteFault),
+    /// The peer does not believe that the call is ours: it was not executed.
+    Refused(Refusal),
+    /// Nobody knows whether the answer is the peer's.
+    Unsigned,
 }
 
 impl fmt::Display for CallError {
@@ -43,6 +50,8 @@ impl fmt::Display for CallError {
             Self::Broken(why) => write!(f, "connection failed: {why}"),
             Self::Odd(why) => f.write_str(why),
             Self::Xml(why) => write!(f, "{why}"),
+            Self::Refused(why) => write!(f, "the peer refused the signature: {}", why.label()),
+            Self::Unsigned => f.write_str("the answer is not signed with the key of this node"),
             Self::Fault(fault) => write!(f, "fault {}: {}", fault.code, fault.text),
         }
     }
@@ -79,28 +88,70 @@ impl Caller {
         Self { client, one_shot: true }
     }
 
-    /// Calls `method` at `address`. Dropping the future gives the call up; it may have been executed.
+    /// Calls `method` at `address`, signed if there is a seal. Dropping the future gives the call up; it may have been
+    /// executed.
     pub(super) async fn call(
         &self,
         address: &Uri,
+        seal: Option<&Seal>,
         method: &str,
         params: &[Value],
         deadline: Duration,
     ) -> Result<Value, CallError> {
-        let body = peer_xml::write_call(method, params);
+        let body = Bytes::from(peer_xml::write_call(method, params));
+        let exchanged = async {
+            match seal {
+                None => self.plain(address, body).await,
+                Some(seal) => self.sealed(address, seal, body).await,
+            }
+        };
+        let body = tokio::time::timeout(deadline, exchanged)
+            .await
+            .map_err(|_| CallError::Timeout)??;
+        peer_xml::read_response(&body, XmlLimits::RESPONSE)
+            .map_err(CallError::Xml)?
+            .map_err(CallError::Fault)
+    }
+
+    async fn plain(&self, address: &Uri, body: Bytes) -> Result<Bytes, CallError> {
+        let answer = self.exchange(address, None, body).await?;
+        match answer.status() {
+            http::StatusCode::OK => Ok(answer.into_body()),
+            http::StatusCode::UNAUTHORIZED => Err(CallError::Refused(Refusal::Unsigned)),
+            _ => Err(CallError::Odd("the answer has another status than 200")),
+        }
+    }
+
+    /// A call that is refused because the peer lives another life, or is called for the first time, was not executed and is
+    /// signed anew, once.
+    async fn sealed(&self, address: &Uri, seal: &Seal, body: Bytes) -> Result<Bytes, CallError> {
+        let hash = auth::hash(&body);
+        for _ in 0..2 {
+            let sent = seal.sign(address.path(), &hash);
+            let sent = sent.ok_or(CallError::Odd("the signature cannot be written"))?;
+            let answer = self.exchange(address, Some(&sent), body.clone()).await?;
+            match seal.judge(&sent, answer.status(), answer.headers(), answer.body()) {
+                Verdict::Believed if answer.status() == http::StatusCode::OK => return Ok(answer.into_body()),
+                Verdict::Believed => return Err(CallError::Odd("the answer has another status than 200")),
+                Verdict::Refused(why) => return Err(CallError::Refused(why)),
+                Verdict::Unsigned => return Err(CallError::Unsigned),
+                Verdict::SignAnew => {}
+            }
+        }
+        Err(CallError::Refused(Refusal::Stale))
+    }
+
+    async fn exchange(&self, address: &Uri, sent: Option<&Sent>, body: Bytes) -> Result<Response<Bytes>, CallError> {
         let mut request = Request::post(address.clone()).header(header::CONTENT_TYPE, "text/xml");
         if self.one_shot {
             request = request.header(header::CONNECTION, "close");
         }
+        if let Some(sent) = sent {
+            request = request.header(HeaderName::from_static(SIGNATURE), sent.header.clone());
+        }
         let request = request
-            .body(Full::new(Bytes::from(body)))
+            .body(Full::new(body))
             .map_err(|_| CallError::Odd("the address is no URL"))?;
-        tokio::time::timeout(deadline, self.exchange(request))
-            .await
-            .map_err(|_| CallError::Timeout)?
-    }
-
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Value, CallError> {
         let response = self.client.request(request).await.map_err(|why| {
             if why.is_connect() {
                 CallError::Unreachable(why.to_string())
@@ -108,16 +159,12 @@ impl Caller {
                 CallError::Broken(why.to_string())
             }
         })?;
-        if response.status() != http::StatusCode::OK {
-            return Err(CallError::Odd("the answer has another status than 200"));
-        }
-        let body = Limited::new(response.into_body(), MAX_RESPONSE_BODY).collect().await;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, MAX_RESPONSE_BODY).collect().await;
         let body = body
             .map_err(|_| CallError::Odd("the answer is too long or broke off"))?
             .to_bytes();
-        peer_xml::read_response(&body, XmlLimits::RESPONSE)
-            .map_err(CallError::Xml)?
-            .map_err(CallError::Fault)
+        Ok(Response::from_parts(head, body))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Heartbeats to one peer, and finding out what it speaks.
 
 use super::link::Link;
-use super::{Dialect, Peers, lock};
+use super::{CallError, Dialect, Peers, lock};
 use crate::rooms::{RoomsHandle, ShardInput};
 use chat_protocol::ids::Incarnation;
 use chat_protocol::peer_call::{Capabilities, Heartbeat, method};
@@ -77,8 +77,15 @@ pub(super) async fn run(peers: Peers, link: Arc<Link>, rooms: RoomsHandle) {
 async fn ask(peers: &Peers, link: &Link) -> Option<Heartbeat> {
     let answer = peers
         .caller(link.node())
-        .call(&link.address(), method::HEARTBEAT, &[], patience(peers, link))
+        .call(
+            &link.address(),
+            link.seal(),
+            method::HEARTBEAT,
+            &[],
+            patience(peers, link),
+        )
         .await;
+    note_trust(link, &answer);
     let alive = answer.ok().and_then(|value| Heartbeat::from_value(&value).ok())?;
     // Whoever tells its life is a node of ours and knows its own id; those of the original may call themselves otherwise.
     let other = alive.incarnation.is_some() && alive.node_id != *link.node();
@@ -86,6 +93,21 @@ async fn ask(peers: &Peers, link: &Link) -> Option<Heartbeat> {
         tracing::warn!(peer = %link.node(), address = %link.address(), is = %alive.node_id, "another node is at the address of a peer");
     }
     (!other).then_some(alive)
+}
+
+/// Says once when a peer and this node begin not to believe each other.
+fn note_trust<T>(link: &Link, answer: &Result<T, CallError>) {
+    let why = match answer {
+        Ok(_) | Err(CallError::Fault(_)) => None,
+        Err(why @ (CallError::Refused(_) | CallError::Unsigned)) => Some(why),
+        // Whoever is silent says nothing about it.
+        Err(_) => return,
+    };
+    if link.is_unbelieved(why.is_some())
+        && let Some(why) = why
+    {
+        tracing::warn!(peer = %link.node(), address = %link.address(), %why, "a peer is not believed, or does not believe this node");
+    }
 }
 
 fn patience(peers: &Peers, link: &Link) -> Duration {
@@ -102,11 +124,20 @@ async fn learn_dialect(peers: &Peers, link: &Link, rooms: &RoomsHandle) {
     }
     let answer = peers
         .caller(link.node())
-        .call(&link.address(), method::CAPABILITIES, &[], patience(peers, link))
+        .call(
+            &link.address(),
+            link.seal(),
+            method::CAPABILITIES,
+            &[],
+            patience(peers, link),
+        )
         .await;
+    let signs = link.seal().is_some();
     let dialect = match answer {
+        // Whoever need not sign is no node of ours.
+        Ok(_) if peers.is_exempt(link.node()) => return,
         Ok(value) if Capabilities::from_value(&value).is_ok_and(|c| c.versions.contains(&1)) => Dialect::Ours,
-        Err(super::CallError::Fault(fault)) if is_no_such_method(&fault) => Dialect::Original,
+        Err(CallError::Fault(fault)) if !signs && is_no_such_method(&fault) => Dialect::Original,
         // Only an answer decides; it is asked again with the next heartbeat.
         _ => return,
     };

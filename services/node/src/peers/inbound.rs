@@ -4,6 +4,8 @@
 
 mod deletion;
 
+use super::auth::gate::{Gate, Who};
+use super::auth::identity;
 use super::original::replies::Replies;
 use super::{Peers, lock};
 use crate::bugs;
@@ -13,6 +15,7 @@ use chat_protocol::ids::{Incarnation, NodeId};
 use chat_protocol::limits::{MAX_HEADS, MAX_PEERS, MAX_RESPONSE_BODY};
 use chat_protocol::message_frame::MessageFrame;
 use chat_protocol::original_call::{self, Forwarded};
+use chat_protocol::peer_auth::Refusal;
 use chat_protocol::peer_call::{self, Capabilities, Exchange, Heartbeat, Range, method};
 use chat_protocol::peer_fault::PeerFault;
 use chat_protocol::peer_xml::{self, Call};
@@ -88,6 +91,7 @@ impl Handler for Method {
 pub struct Methods {
     handlers: HashMap<&'static str, Box<dyn Handler>>,
     inbound: Arc<Inbound>,
+    gate: Gate,
 }
 
 impl std::fmt::Debug for Methods {
@@ -101,7 +105,8 @@ impl Methods {
     ///
     /// # Errors
     /// What the call failed with; also a fault is written by whoever answers, so that it knows that it is one.
-    pub async fn execute(&self, call: &Call) -> Result<Bytes, PeerFault> {
+    pub(crate) async fn execute(&self, who: &Who, call: &Call) -> Result<Bytes, PeerFault> {
+        self.check(who, call)?;
         if call.method == method::GET_HOSTED_ROOMS {
             peer_call::no_params(&call.params)?;
             return self.inbound.hosted_rooms().await;
@@ -111,6 +116,25 @@ impl Methods {
             Ok(value) => Ok(peer_xml::write_response(&value).into()),
             Err(fault) => Err(PeerFault::of_code(fault.code())),
         }
+    }
+
+    /// Who may call at all.
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    fn check(&self, who: &Who, call: &Call) -> Result<(), PeerFault> {
+        let checked = identity::check(&self.inbound.peers, who, call).and_then(|()| {
+            let claims = (call.method == method::EXCHANGE).then(|| identity::claimed(&call.params));
+            match claims.flatten() {
+                Some((sender, life)) if !identity::is_sender(who, &sender, life) => Err(Refusal::OtherIdentity),
+                _ => Ok(()),
+            }
+        });
+        checked.map_err(|refusal| {
+            self.gate.count(refusal);
+            PeerFault::NotYours
+        })
     }
 
     /// True if a call does again what it did when it is repeated.
@@ -171,7 +195,12 @@ impl Inbound {
         // The list of rooms is answered as a whole document.
         let by_value = all_methods().filter(|name| *name != method::GET_HOSTED_ROOMS);
         let handlers = by_value.map(handler).collect();
-        Arc::new(Methods { handlers, inbound })
+        let gate = Gate::new(inbound.peers.0.auth.clone());
+        Arc::new(Methods {
+            handlers,
+            inbound,
+            gate,
+        })
     }
 
     async fn dispatch(&self, name: &str, params: &[Value]) -> Result<Value, PeerFault> {

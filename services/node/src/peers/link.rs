@@ -4,6 +4,7 @@
 //! the peer has them. If the queue exceeds its bound, everything in it is given up, the indexes jump, and both ends
 //! begin again from what they know: seats are announced, heads are told, holes are read.
 
+use super::auth::seal::Seal;
 use super::backoff::Backoff;
 use super::{CallError, Peers, lock};
 use crate::bugs;
@@ -54,11 +55,14 @@ pub(super) struct Link {
     doubted: Notify,
     /// Another node answered at the address last time.
     other: AtomicBool,
+    /// Signs calls to the peer; `None` if there is no key, or the peer is exempt.
+    seal: Option<Seal>,
+    unbelieved: AtomicBool,
     metrics: PeerMetrics,
 }
 
 impl Link {
-    pub(super) fn new(node: NodeId, address: Uri, limits: &Limits, metrics: PeerMetrics) -> Self {
+    pub(super) fn new(node: NodeId, address: Uri, seal: Option<Seal>, limits: &Limits, metrics: PeerMetrics) -> Self {
         let (max_bytes, call_bytes) = (limits.link_queue_bytes, limits.exchange_bytes);
         Self {
             node,
@@ -69,6 +73,8 @@ impl Link {
             wake: Notify::new(),
             doubted: Notify::new(),
             other: AtomicBool::new(false),
+            seal,
+            unbelieved: AtomicBool::new(false),
             metrics,
         }
     }
@@ -96,6 +102,16 @@ impl Link {
     /// Notes whether another node answers at the address. True if it does since now.
     pub(super) fn is_other(&self, other: bool) -> bool {
         !self.other.swap(other, Ordering::Relaxed) && other
+    }
+
+    pub(super) fn seal(&self) -> Option<&Seal> {
+        self.seal.as_ref()
+    }
+
+    /// Notes whether peer and node do not believe each other. True if that is so since now.
+    pub(super) fn is_unbelieved(&self, unbelieved: bool) -> bool {
+        self.metrics.unbelieved.set(unbelieved.into());
+        !self.unbelieved.swap(unbelieved, Ordering::Relaxed) && unbelieved
     }
 
     /// Something about the peer must be found out now, not with the next heartbeat.

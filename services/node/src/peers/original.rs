@@ -273,7 +273,7 @@ impl Peers {
     ) -> Result<Value, CallError> {
         let caller: &Caller = &self.0.one_shot;
         let address = lock(&outbound.address).clone();
-        let result = caller.call(&address, method, params, outbound.call_timeout).await;
+        let result = caller.call(&address, None, method, params, outbound.call_timeout).await;
         count(&outbound.metrics, method, &result);
         result
     }

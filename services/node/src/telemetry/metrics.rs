@@ -6,11 +6,13 @@
 mod deletion;
 mod discovery;
 mod peer;
+mod peer_auth;
 mod refused;
 
 pub use deletion::Deletions;
 pub use discovery::DiscoveryMetrics;
 pub use peer::{CallMetrics, PeerMetrics};
+pub use peer_auth::PeerAuthMetrics;
 pub use refused::{RefusedConnections, RefusedRequests};
 
 use chat_protocol::ids::NodeId;
@@ -62,6 +64,8 @@ pub struct Metrics {
     pub deletions: Deletions,
     /// How other nodes are found.
     pub discovery: DiscoveryMetrics,
+    /// How calls of other nodes are judged.
+    pub peer_auth: PeerAuthMetrics,
     peers: peer::Families,
 }
 
@@ -119,6 +123,7 @@ impl Metrics {
             slow_readers_closed: slow_readers.with_label_values(&["closed"]),
             deletions: Deletions::declare(&declare),
             discovery: DiscoveryMetrics::declare(&declare),
+            peer_auth: PeerAuthMetrics::declare(&declare),
             peers: peer::Families::declare(&declare),
             registry,
         }
@@ -221,6 +226,9 @@ mod tests {
         for line in [
             "chat_connections 0",
             "chat_connections_total 0",
+            "chat_peer_calls_refused_total{reason=\"unsigned\"} 0",
+            "chat_peer_keys 0",
+            "chat_peer_key_reloads_total{result=\"failed\"} 0",
             "chat_connections_refused_total{reason=\"connections\"} 0",
             "chat_frames_received_total 0",
             "chat_frames_sent_total 0",

@@ -39,6 +39,14 @@ settings! {
         "URL under which all peers reach this node; empty tells them to use their own entry.";
     PEER_NODES: Addresses, Kind::Text, Text(""),
         "The other nodes: id:http://host:port[/path] or id:host:port, separated by commas.";
+    PEER_AUTH: Addresses, Kind::Choice(&["key", "none"]), Derived("key if PEER_KEY_FILE is set"),
+        "By what nodes believe each other: a key that all have, or nothing.";
+    PEER_KEY_FILE: Addresses, Kind::Text, Text(""),
+        "File with the key between nodes, or two of them while it is changed, a line each; read again when it changes.";
+    CLUSTER_ID: Addresses, Kind::Text, Text("chat"),
+        "Which cluster the node is of; with a key, nodes of another one are refused even if they have the key.";
+    PEER_UNSIGNED: Addresses, Kind::Text, Text(""),
+        "Ids of the peers that cannot sign because they are nodes of the original system, separated by commas.";
     DISCOVERY: Addresses, Kind::Choice(&["fixed", "dns", "kubernetes"]), Text("fixed"),
         "How nodes that are not in PEER_NODES are found: not at all, by DNS, or by the Kubernetes API.";
     DISCOVERY_NAME: Addresses, Kind::Text, Text(""),
@@ -139,6 +147,7 @@ settings! {
         "How often a peer is asked whether it lives.";
     PEER_FORGOTTEN_MS: Peers, Kind::Number(1, DAY_MS, "ms"), Text("120000"),
         "A failed peer that discovery leaves out for so long is forgotten.";
+    PEER_KEY_POLL_MS: Peers, Kind::Number(1, DAY_MS, "ms"), Text("2000"), "How often PEER_KEY_FILE is looked at.";
     HEARTBEAT_FAILED_MS: Peers, Kind::Number(1, DAY_MS, "ms"), Text("3000"), "Silence after which a peer has failed.";
     TAIL_CHECK_MS: Peers, Kind::Number(1, DAY_MS, "ms"), Text("5000"),
         "How often a peer is asked where the rooms with traffic stand.";

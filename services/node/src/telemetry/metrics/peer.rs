@@ -8,6 +8,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 #[derive(Debug, Clone)]
 pub(super) struct Families {
     health: IntGaugeVec,
+    unbelieved: IntGaugeVec,
     heartbeats: IntCounterVec,
     link_queue_bytes: IntGaugeVec,
     original_queue_bytes: IntGaugeVec,
@@ -21,6 +22,11 @@ impl Families {
             health: declare.gauges(
                 "chat_peer_health",
                 "Health of a peer: 0 failed, 1 degraded, 2 healthy.",
+                &["peer"],
+            ),
+            unbelieved: declare.gauges(
+                "chat_peer_unbelieved",
+                "1 while a peer refuses what this node signs, or its answers are not signed as they must be.",
                 &["peer"],
             ),
             heartbeats: declare.counters(
@@ -52,6 +58,7 @@ impl Families {
         // A series that is not there need not be removed.
         let peer = id.as_str();
         drop(self.health.remove_label_values(&[peer]));
+        drop(self.unbelieved.remove_label_values(&[peer]));
         drop(self.link_queue_bytes.remove_label_values(&[peer]));
         drop(self.original_queue_bytes.remove_label_values(&[peer]));
         drop(self.original_given_up.remove_label_values(&[peer]));
@@ -62,7 +69,7 @@ impl Families {
             .into_iter()
             .chain(chat_protocol::original_call::method::ALL)
         {
-            for result in ["ok", "fault", "timeout", "error"] {
+            for result in ["ok", "fault", "timeout", "error", "unbelieved"] {
                 drop(self.calls.remove_label_values(&[peer, method, result]));
             }
         }
@@ -72,6 +79,7 @@ impl Families {
         let peer = id.as_str();
         PeerMetrics {
             health: self.health.with_label_values(&[peer]),
+            unbelieved: self.unbelieved.with_label_values(&[peer]),
             heartbeats_ok: self.heartbeats.with_label_values(&[peer, "ok"]),
             heartbeats_failed: self.heartbeats.with_label_values(&[peer, "failed"]),
             link_queue_bytes: self.link_queue_bytes.with_label_values(&[peer]),
@@ -89,6 +97,8 @@ pub struct PeerMetrics {
     id: NodeId,
     /// 0 failed, 1 degraded, 2 healthy.
     pub health: IntGauge,
+    /// 1 while it and this node do not believe each other.
+    pub unbelieved: IntGauge,
     /// Heartbeats that were answered.
     pub heartbeats_ok: IntCounter,
     /// Heartbeats that were not.
@@ -112,6 +122,7 @@ impl PeerMetrics {
             fault: counter("fault"),
             timeout: counter("timeout"),
             error: counter("error"),
+            unbelieved: counter("unbelieved"),
         }
     }
 }
@@ -127,4 +138,6 @@ pub struct CallMetrics {
     pub timeout: IntCounter,
     /// Not answered: no connection, or nonsense on it.
     pub error: IntCounter,
+    /// Refused for its signature, or answered without one.
+    pub unbelieved: IntCounter,
 }
