@@ -15,7 +15,6 @@ use chat_protocol::ids::{Incarnation, NodeId};
 use chat_protocol::limits::{MAX_HEADS, MAX_PEERS, MAX_RESPONSE_BODY};
 use chat_protocol::message_frame::MessageFrame;
 use chat_protocol::original_call::{self, Forwarded};
-use chat_protocol::peer_auth::Refusal;
 use chat_protocol::peer_call::{self, Capabilities, Exchange, Heartbeat, Range, method};
 use chat_protocol::peer_fault::PeerFault;
 use chat_protocol::peer_xml::{self, Call};
@@ -124,13 +123,10 @@ impl Methods {
     }
 
     fn check(&self, who: &Who, call: &Call) -> Result<(), PeerFault> {
-        let checked = identity::check(&self.inbound.peers, who, call).and_then(|()| {
-            let claims = (call.method == method::EXCHANGE).then(|| identity::claimed(&call.params));
-            match claims.flatten() {
-                Some((sender, life)) if !identity::is_sender(who, &sender, life) => Err(Refusal::OtherIdentity),
-                _ => Ok(()),
-            }
-        });
+        let peers = &self.inbound.peers;
+        // It may call itself otherwise than it is configured here.
+        let exempt = |id: &NodeId| peers.configured(id).is_some_and(|id| peers.is_exempt(&id));
+        let checked = identity::check(who, call, exempt);
         checked.map_err(|refusal| {
             self.gate.count(refusal);
             PeerFault::NotYours
