@@ -15,6 +15,13 @@ DISCOVERY_NAME: _peer._tcp.{{ include "chat.headless" . }}.{{ .Release.Namespace
 {{- else }}
 PEER_NODES: {{ include "chat.peers" . | quote }}
 {{- end }}
+CLUSTER_ID: {{ printf "%s/%s" .Release.Namespace .Release.Name }}
+{{- if .Values.peerKey.enabled }}
+PEER_AUTH: key
+PEER_KEY_FILE: /etc/chat/peer-key/{{ .Values.peerKey.entry }}
+{{- else }}
+PEER_AUTH: none
+{{- end }}
 STORE: {{ ternary "local" "memory" .Values.persistence.enabled }}
 DATA_DIR: /data/chat
 LOG_LEVEL: {{ .Values.log.level | quote }}

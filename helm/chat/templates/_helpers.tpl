@@ -53,6 +53,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- end -}}
 
+{{/* The Secret with the key between nodes. */}}
+{{- define "chat.peerSecret" -}}
+{{- default (printf "%s-peer-key" (include "chat.fullname" .)) .Values.peerKey.existingSecret -}}
+{{- end -}}
+
 {{/* Whether there is a Role. */}}
 {{- define "chat.rights" -}}
 {{- if and .Values.rbac.create (eq .Values.discovery "kubernetes") -}}

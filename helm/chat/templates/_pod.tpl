@@ -102,11 +102,17 @@ securityContext:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- $asks := eq .Values.discovery "kubernetes" }}
-{{- if or .Values.persistence.enabled $asks .Values.extraVolumeMounts }}
+{{- if or .Values.persistence.enabled .Values.peerKey.enabled $asks .Values.extraVolumeMounts }}
 volumeMounts:
   {{- if .Values.persistence.enabled }}
   - name: data
     mountPath: /data
+  {{- end }}
+  {{- if .Values.peerKey.enabled }}
+  # The directory: a file of it alone would never change.
+  - name: peer-key
+    mountPath: /etc/chat/peer-key
+    readOnly: true
   {{- end }}
   {{- if $asks }}
   - name: token

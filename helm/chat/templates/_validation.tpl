@@ -11,7 +11,7 @@
 {{- end -}}
 {{- end -}}
 {{- range .Values.extraVolumes -}}
-{{- if has .name (list "data" "token") -}}
+{{- if has .name (list "data" "peer-key" "token") -}}
 {{- $mistakes = printf "extraVolumes: the name %q is the chart's" .name | append $mistakes -}}
 {{- end -}}
 {{- end -}}

@@ -28,17 +28,18 @@ pub(super) fn three_five_three(suite: &mut Suite<'_>) -> Result<(), String> {
     let starts = starts(&release)?;
     let found = grow(&release, NODES + 2)?;
     release.ready(NODES + 2)?;
-    let last = release.pod_names()?.pop().ok_or("no pods")?;
-    say_in_a_room_of(&release, &last)?;
+    let names = release.pod_names()?;
+    let (first, last) = names.first().zip(names.last()).ok_or("no pods")?;
+    let mut room = Room::open(&release, last, first)?;
 
     release.scale(NODES)?;
     release.ready(NODES)?;
-    let first = release.pod_names()?.into_iter().next().ok_or("no pods")?;
-    let refused = refused_at(&release, &first)?;
+    let refused = room.refused()?;
+    drop(room);
 
     let again = grow(&release, NODES + 2)?;
     release.ready(NODES + 2)?;
-    let heard = history_at(&release, &first)?;
+    let heard = history_at(&release, first)?;
     let after = starts_of(&release, NODES)?;
     if after != starts {
         return Err(format!(
@@ -119,37 +120,54 @@ fn everybody_says(release: &Release, line: &str) -> Result<(), String> {
     })
 }
 
-/// A client that speaks to one pod, in the room of that node that goes.
-fn client(release: &Release, pod: &str, name: &str) -> Result<(Beside, Beside), String> {
-    let (forward, url) = release.forward(pod)?;
-    let client = Beside::start(&format!("chat-tui --plain {url} --name {name} --room shed"))?;
-    Ok((forward, client))
+/// A room of the node that goes, in which a client of that node and one of another have talked. The other one stays.
+struct Room {
+    _forward: Beside,
+    otto: Beside,
 }
 
-/// Makes the room at this node, and says a few words in it.
-fn say_in_a_room_of(release: &Release, pod: &str) -> Result<(), String> {
-    let (_forward, mut ines) = client(release, pod, "ines")?;
-    ines.hear("-- joined shed (1 member: ines)", SHORT)?;
-    for word in WORDS {
-        ines.say(word)?;
+impl Room {
+    /// `ines` makes the room at the node that goes and says a few words, `otto` comes in at the one that stays.
+    fn open(release: &Release, goes: &str, stays: &str) -> Result<Self, String> {
+        let (_forward, mut ines) = client(release, goes, "ines", "extended")?;
+        ines.hear("-- joined shed (1 member: ines)", SHORT)?;
+        // Nodes tell each other of their rooms every few seconds, and two rooms of one name would be made otherwise.
+        for word in WORDS {
+            ines.say(word)?;
+            ines.hear(&format!("ines: {word}"), SHORT)?;
+        }
+        let (forward, mut otto) = client(release, stays, "otto", "classic")?;
+        ines.hear("-- otto joined", SHORT)?;
+        otto.hear(&format!("ines: {}", WORDS[WORDS.len() - 1]), SHORT)?;
+        ines.finish(SHORT)?;
+        Ok(Self {
+            _forward: forward,
+            otto,
+        })
     }
-    // Its status says that all were confirmed.
-    ines.finish(SHORT).map(drop)
+
+    /// What `otto` is told about a line while the node of the room is away.
+    fn refused(&mut self) -> Result<String, String> {
+        self.otto.say("anybody?")?;
+        // The words of ADMIN_NODE_UNAVAILABLE.
+        self.otto.hear("Administrator node unavailable", SHORT)
+    }
 }
 
-/// What a client of another node is told about that room.
-fn refused_at(release: &Release, pod: &str) -> Result<String, String> {
-    let (_forward, mut otto) = client(release, pod, "otto")?;
-    otto.hear("ADMIN_NODE_UNAVAILABLE", SHORT)
+/// A line client that speaks to one pod, in the room `shed`, which it makes if it finds none.
+fn client(release: &Release, pod: &str, name: &str, dialect: &str) -> Result<(Beside, Beside), String> {
+    let (forward, url) = release.forward(pod)?;
+    let line = format!("chat-tui --plain {url} --name {name} --room shed --dialect {dialect}");
+    Ok((forward, Beside::start(&line)?))
 }
 
 /// How many messages of that room a client of another node gets, which must be all, in order.
 fn history_at(release: &Release, pod: &str) -> Result<usize, String> {
-    let (_forward, mut otto) = client(release, pod, "otto")?;
+    let (_forward, mut vera) = client(release, pod, "vera", "extended")?;
     for word in WORDS {
-        otto.hear(&format!("ines: {word}"), SHORT)?;
+        vera.hear(&format!("ines: {word}"), SHORT)?;
     }
-    otto.finish(SHORT)?;
+    vera.finish(SHORT)?;
     Ok(WORDS.len())
 }
 

@@ -163,7 +163,8 @@ fn check_logs(release: &Release) -> Result<(usize, usize), String> {
 /// How many lines a node logged; `None` if its log is gone.
 fn json_lines(release: &Release, name: &str) -> Result<Option<usize>, String> {
     let log = release.kubectl(&["logs", name])?;
-    if log.starts_with(NO_LOG) {
+    // A node that is ready has said so, so a log without anything has lost it.
+    if log.is_empty() || log.starts_with(NO_LOG) {
         return Ok(None);
     }
     for line in log.lines() {

@@ -6,13 +6,45 @@ use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
 
 #[test]
-fn two_renders_are_the_same() {
+fn two_renders_are_the_same_but_for_the_key_that_is_made() {
     if !helm() {
         return;
     }
     for file in value_files() {
-        let render = Render::values(&file);
+        let render = Render::values(&file).and(&["--set", "peerKey.existingSecret=ours"]);
         assert_eq!(render.yaml().unwrap(), render.yaml().unwrap(), "{file}");
+        let render = Render::values(&file).and(&["--set", "peerKey.existingSecret="]);
+        let differing = |one: &str, other: &str| {
+            assert_eq!(one.lines().count(), other.lines().count(), "{file}");
+            one.lines()
+                .zip(other.lines())
+                .filter(|(one, other)| one != other)
+                .count()
+        };
+        let made = of_kind(&render.objects().unwrap(), "Secret").len();
+        assert_eq!(
+            differing(&render.yaml().unwrap(), &render.yaml().unwrap()),
+            made,
+            "{file}"
+        );
+    }
+}
+
+#[test]
+fn the_key_that_is_made_is_one_that_nodes_take_and_outlives_the_release() {
+    if !helm() {
+        return;
+    }
+    let objects = Render::default().objects().unwrap();
+    let secret = only(&objects, "Secret");
+    assert_eq!(secret["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
+    // 64 letters and digits, as base64.
+    assert_eq!(secret["data"]["key"].as_str().unwrap().len(), 88);
+    let volume = &items(&only(&objects, "StatefulSet")["spec"]["template"]["spec"]["volumes"])[0];
+    assert_eq!(volume["secret"]["secretName"], secret["metadata"]["name"]);
+    for own in ["peerKey.existingSecret=ours", "peerKey.enabled=false"] {
+        let objects = Render::with(&["--set", own]).objects().unwrap();
+        assert!(of_kind(&objects, "Secret").is_empty(), "{own}");
     }
 }
 

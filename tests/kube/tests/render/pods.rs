@@ -116,7 +116,13 @@ fn no_pod_writes_anywhere_but_to_its_volume() {
                 "{file}"
             );
         } else {
-            assert!(claims.is_null() && node(&objects)["volumeMounts"].is_null(), "{file}");
+            assert!(
+                claims.is_null()
+                    && items(&node(&objects)["volumeMounts"])
+                        .iter()
+                        .all(|mount| mount["readOnly"] == true),
+                "{file}"
+            );
         }
     }
 }

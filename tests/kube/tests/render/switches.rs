@@ -26,6 +26,7 @@ fn without_a_word_the_chart_makes_these_objects_and_no_other() {
         "PodDisruptionBudget",
         "Role",
         "RoleBinding",
+        "Secret",
         "Service",
         "Service",
         "ServiceAccount",
