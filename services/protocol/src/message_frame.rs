@@ -7,7 +7,7 @@ use crate::codec;
 use crate::ids::{MessageId, RoomId, Seq, UserName};
 use crate::limits::{MAX_MESSAGE_FRAME, MAX_SEQ};
 use crate::timestamp::Timestamp;
-use crate::ws_frame;
+use crate::{text, ws_frame};
 use bytes::Bytes;
 use std::ops::Range;
 
@@ -94,7 +94,8 @@ impl MessageFrame {
     /// # Errors
     /// [`NotAMessage`] if `payload` is no frame of ours.
     pub fn from_payload(payload: &str) -> Result<Self, NotAMessage> {
-        if payload.len() > MAX_MESSAGE_FRAME {
+        // The next link could not carry what XML forbids: its reader would get another text, or none.
+        if payload.len() > MAX_MESSAGE_FRAME || text::first_forbidden(payload).is_some() {
             return Err(NotAMessage);
         }
         let mut rest = payload.strip_prefix(PREFIX).ok_or(NotAMessage)?;
