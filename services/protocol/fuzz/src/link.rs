@@ -1,11 +1,13 @@
 //! Items of a link.
 
 use super::fits;
+use chat_protocol::deletion::Vote;
 use chat_protocol::ids::RoomId;
-use chat_protocol::limits::{MAX_CONTENT_CHARS, MAX_DESCRIPTION_CHARS, MAX_MESSAGE_FRAME, MAX_SEQ};
+use chat_protocol::limits::{MAX_CONTENT_CHARS, MAX_DESCRIPTION_CHARS, MAX_MESSAGE_FRAME, MAX_REFUSAL_BYTES, MAX_SEQ};
 use chat_protocol::message_frame::MessageFrame;
 use chat_protocol::peer_item::{DeletionItem, PeerBody, PeerItem};
 use chat_protocol::peer_xml::{XmlLimits, read_call, write_call};
+use chat_protocol::reject::Reject;
 use chat_protocol::server_frame::{RoomInfo, ServerFrame};
 use chat_protocol::{text, ws_frame};
 use dxr::Value;
@@ -96,7 +98,24 @@ fn deleted(item: &DeletionItem) {
             reject,
             transaction,
         }),
-        _ => {}
+        DeletionItem::Vote {
+            transaction,
+            vote: Vote::Abort(Some(reason)),
+        } => {
+            assert!(reason.len() <= MAX_REFUSAL_BYTES, "{} bytes", reason.len());
+            fits(&ServerFrame::DeleteRoomFailed {
+                room_id: room_id.to_string(),
+                reject: Reject::DeletionFailed(reason.to_string()),
+                transaction: Some(transaction),
+            });
+        }
+        // Nobody is shown anything of these.
+        DeletionItem::Delete { .. }
+        | DeletionItem::Vote { .. }
+        | DeletionItem::Done { .. }
+        | DeletionItem::Prepare { .. }
+        | DeletionItem::Rollback { .. }
+        | DeletionItem::Deleted { .. } => {}
     }
 }
 

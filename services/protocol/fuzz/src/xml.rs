@@ -1,8 +1,9 @@
 //! Documents of nodes.
 
 use super::fits;
-use chat_protocol::ids::{RoomId, Seq};
-use chat_protocol::limits::{MAX_MESSAGE_FRAME, MAX_XML_DEPTH};
+use chat_protocol::deletion::Vote;
+use chat_protocol::ids::{NodeId, RoomId, Seq, TransactionId};
+use chat_protocol::limits::{MAX_MESSAGE_FRAME, MAX_REFUSAL_BYTES, MAX_XML_DEPTH};
 use chat_protocol::message_frame::{Message, MessageFrame};
 use chat_protocol::original_call::{self, Asked, Disconnected, ForwardAnswer, Forwarded, JoinAnswer};
 use chat_protocol::peer_call::deletion::{self, OriginalDeletion};
@@ -11,6 +12,7 @@ use chat_protocol::peer_fault::PeerFault;
 use chat_protocol::peer_xml::{
     RemoteFault, XmlError, XmlLimits, read_call, read_response, write_call, write_fault, write_response,
 };
+use chat_protocol::reject::Reject;
 use chat_protocol::server_frame::{RoomSummary, ServerFrame};
 use dxr::Value;
 
@@ -178,6 +180,9 @@ fn understood_params(params: &[Value]) {
     if let Ok(room) = peer_call::locate_from_params(params) {
         assert_eq!(params, [Value::String(room.to_string())]);
     }
+    if let Ok((room, transaction)) = deletion::status_from_params(params) {
+        assert_eq!(deletion::status_params(&room, &transaction), params);
+    }
     understood_original(params);
 }
 
@@ -265,6 +270,9 @@ fn understood_answer(value: &Value) {
     if let Ok(fate) = deletion::read_status(value) {
         assert_eq!(deletion::read_status(&deletion::status(&fate)), Ok(fate));
     }
+    if let Ok(vote) = deletion::read_vote(value) {
+        voted(&vote);
+    }
     if let Ok(hosted) = peer_call::read_located(value) {
         assert_eq!(peer_call::read_located(&peer_call::located(hosted)), Ok(hosted));
     }
@@ -272,6 +280,22 @@ fn understood_answer(value: &Value) {
         listed(&rooms);
     }
     understood_refusal_or_room(value);
+}
+
+/// A vote survives, and whoever asked for the deletion can be told why a node is against it.
+fn voted(vote: &Vote) {
+    let (node, transaction) = (NodeId::parse("node2"), TransactionId::parse("t-1"));
+    let (node, transaction) = (node.expect("a valid id"), transaction.expect("a valid id"));
+    if let Vote::Abort(Some(reason)) = vote {
+        assert!(reason.len() <= MAX_REFUSAL_BYTES, "{} bytes", reason.len());
+        fits(&ServerFrame::DeleteRoomFailed {
+            room_id: "r-1".into(),
+            reject: Reject::DeletionFailed(reason.to_string()),
+            transaction: Some(transaction.clone()),
+        });
+    }
+    let again = deletion::voted(vote, &node, &transaction);
+    assert_eq!(deletion::read_vote(&again).as_ref(), Ok(vote));
 }
 
 /// A list of rooms survives, and one that is cut stays below its bound.

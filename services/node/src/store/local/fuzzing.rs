@@ -4,6 +4,8 @@
 //! without its types and bounds, so that any value can stand in any column; what reads them is what always does. What was
 //! read is written to a database of the schema and read again, and must be the same.
 
+mod deletions;
+
 use super::{deletion, migrations, rows, trim};
 use chat_engine::stored::{NewMessage, RoomProfile, StoredSeat, Trim};
 use chat_protocol::ids::{ClientMsgId, Epoch, MessageId, NodeId, RoomId, RoomName, Seq, UserName};
@@ -156,6 +158,7 @@ pub fn read_back(bytes: &[u8]) {
         check.seats();
         check.numbers();
         check.changes();
+        check.deletions();
         let life = rows::begin_life(&mut databases.open, &node(), 1_000);
         if let Ok(life) = life {
             assert!(life.0 >= 1_000, "a life before its own clock");
@@ -194,6 +197,7 @@ fn fill(database: &Connection, cells: &mut Cells<'_>) -> Vec<String> {
     let mut other = row(&[Cell::Integer(KEY + 1)], cells.take(), 9);
     other.push(cells.next());
     insert("rooms", other);
+    insert("meta", row(&[text("readable_by")], cells.take(), 1));
     secrets
 }
 

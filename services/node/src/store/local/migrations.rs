@@ -132,7 +132,7 @@ pub(super) fn migrate(database: &mut Connection) -> Result<(), OpenError> {
     run_steps(database, found)
 }
 
-fn readable_by(database: &Connection) -> rusqlite::Result<Option<i64>> {
+pub(super) fn readable_by(database: &Connection) -> rusqlite::Result<Option<i64>> {
     let value: Option<String> = database
         .query_row("SELECT value FROM meta WHERE name = 'readable_by'", [], |row| {
             row.get(0)

@@ -39,7 +39,7 @@ pub(super) fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     u64::try_from(value).map_err(|_| invalid(column, "a negative number"))
 }
 
-fn invalid(column: usize, why: impl Display) -> rusqlite::Error {
+pub(super) fn invalid(column: usize, why: impl Display) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, why.to_string().into())
 }
 
