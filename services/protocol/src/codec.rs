@@ -8,10 +8,8 @@ use crate::client_frame::ClientFrame;
 use crate::client_frame::RequestId;
 use crate::ids::{InvalidText, NodeId, RoomId, RoomName, UserName};
 use crate::limits::{MAX_CONTENT_CHARS, MAX_DESCRIPTION_CHARS, MAX_ID_BYTES, MAX_OUTBOUND_FRAME};
-use crate::reject::Reject;
-use crate::server_frame::{
-    ErrorCode, ExtendedFrame, Extra, History, MemberEvent, RoomInfo, RoomSummary, ServerFrame, Welcome,
-};
+use crate::reject::{Code, Reject};
+use crate::server_frame::{ExtendedFrame, Extra, History, MemberEvent, RoomInfo, RoomSummary, ServerFrame, Welcome};
 use crate::{text, ws_frame};
 use bytes::Bytes;
 use serde_json::{Map, Value};

@@ -3,6 +3,57 @@
 use crate::deletion::Phase;
 use crate::limits::MAX_CONTENT_CHARS;
 
+/// Declares the codes with their list, so that there is no code that is not in it.
+macro_rules! codes {
+    ($($(#[$meaning:meta])* $name:ident = $text:literal,)*) => {
+        /// The `error_code` of a refusal. A text that is here once is never changed: clients look for it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {
+            $($(#[$meaning])* $name,)*
+        }
+
+        impl Code {
+            /// All of them, in the order of their declaration.
+            pub const ALL: [Self; [$($text),*].len()] = [$(Self::$name),*];
+
+            /// The `error_code` on the wire.
+            #[must_use]
+            pub const fn text(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The request is malformed, or not for this connection to make.
+    InvalidRequest = "INVALID_REQUEST",
+    /// The content cannot be said.
+    InvalidContent = "INVALID_CONTENT",
+    /// The connection is not in the room.
+    NotMember = "NOT_MEMBER",
+    /// A `client_msg_id` was used before for another content.
+    ClientMsgIdConflict = "CLIENT_MSG_ID_CONFLICT",
+    /// No node has the room.
+    RoomNotFound = "ROOM_NOT_FOUND",
+    /// The node of the room does not answer.
+    AdminNodeUnavailable = "ADMIN_NODE_UNAVAILABLE",
+    /// Somebody else may ask for this.
+    Unauthorized = "UNAUTHORIZED",
+    /// The room is being deleted.
+    InvalidState = "INVALID_STATE",
+    /// A deletion was given up.
+    DeletionFailed = "DELETION_FAILED",
+    /// This node cannot, for now.
+    InternalError = "INTERNAL_ERROR",
+    /// `hello` asks for a protocol that this node does not speak.
+    UnsupportedProtocol = "UNSUPPORTED_PROTOCOL",
+    /// Too many requests of the session are under way.
+    TooManyRequests = "TOO_MANY_REQUESTS",
+}
+
 /// Why a join, a send, a leave or a deletion was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reject {
@@ -59,21 +110,27 @@ impl Reject {
         Self::InvalidState("Room is being deleted, try again".into())
     }
 
+    /// What it counts as.
+    #[must_use]
+    pub const fn kind(&self) -> Code {
+        match self {
+            Self::MissingIds | Self::InvalidField(_) | Self::OtherUser | Self::OtherName => Code::InvalidRequest,
+            Self::EmptyContent | Self::ContentTooLong | Self::InvalidContent(_) => Code::InvalidContent,
+            Self::NotMember => Code::NotMember,
+            Self::IdConflict => Code::ClientMsgIdConflict,
+            Self::RoomNotFound => Code::RoomNotFound,
+            Self::AdminUnavailable | Self::AdminFailed(_) => Code::AdminNodeUnavailable,
+            Self::Unauthorized => Code::Unauthorized,
+            Self::InvalidState(_) => Code::InvalidState,
+            Self::DeletionFailed(_) => Code::DeletionFailed,
+            Self::NotAdded | Self::DeletionNotStarted | Self::Busy | Self::Internal(_) => Code::InternalError,
+        }
+    }
+
     /// The `error_code` on the wire.
     #[must_use]
     pub const fn code(&self) -> &'static str {
-        match self {
-            Self::MissingIds | Self::InvalidField(_) | Self::OtherUser | Self::OtherName => "INVALID_REQUEST",
-            Self::EmptyContent | Self::ContentTooLong | Self::InvalidContent(_) => "INVALID_CONTENT",
-            Self::NotMember => "NOT_MEMBER",
-            Self::IdConflict => "CLIENT_MSG_ID_CONFLICT",
-            Self::RoomNotFound => "ROOM_NOT_FOUND",
-            Self::AdminUnavailable | Self::AdminFailed(_) => "ADMIN_NODE_UNAVAILABLE",
-            Self::Unauthorized => "UNAUTHORIZED",
-            Self::InvalidState(_) => "INVALID_STATE",
-            Self::DeletionFailed(_) => "DELETION_FAILED",
-            Self::NotAdded | Self::DeletionNotStarted | Self::Busy | Self::Internal(_) => "INTERNAL_ERROR",
-        }
+        self.kind().text()
     }
 
     /// The `error` text on the wire.

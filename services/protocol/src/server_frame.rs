@@ -6,7 +6,7 @@ use crate::client_frame::RequestId;
 use crate::deletion::Progress;
 use crate::ids::{ClientMsgId, Generation, MessageId, NodeId, RoomId, RoomName, Seq, TransactionId, UserName};
 use crate::message_frame::MessageFrame;
-use crate::reject::Reject;
+use crate::reject::{Code, Reject};
 use crate::timestamp::Timestamp;
 use std::sync::Arc;
 
@@ -212,7 +212,7 @@ pub enum ServerFrame {
     /// The request was refused, with a code.
     Refused {
         /// Why, for programs.
-        code: ErrorCode,
+        code: Code,
         /// Why, for people.
         message: Arc<str>,
     },
@@ -259,25 +259,35 @@ pub enum ServerFrame {
     },
 }
 
-/// Codes of refusals that are about no room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ErrorCode {
-    /// `hello` asks for a protocol that this node does not speak.
-    UnsupportedProtocol,
-    /// The request is malformed.
-    InvalidRequest,
-    /// Too many requests are under way.
-    TooManyRequests,
-}
-
-impl ErrorCode {
-    /// The `error_code` on the wire.
+impl ServerFrame {
+    /// The code of a refusal. Some refusals of the classic dialect have none; what refuses nothing has none, either.
     #[must_use]
-    pub const fn text(self) -> &'static str {
+    pub const fn refusal(&self) -> Option<Code> {
         match self {
-            Self::UnsupportedProtocol => "UNSUPPORTED_PROTOCOL",
-            Self::InvalidRequest => "INVALID_REQUEST",
-            Self::TooManyRequests => "TOO_MANY_REQUESTS",
+            Self::JoinRoomError { reject, .. }
+            | Self::MessageError { reject, .. }
+            | Self::DeleteRoomFailed { reject, .. }
+            | Self::RequestRefused { reject, .. } => Some(reject.kind()),
+            Self::Refused { code, .. } => Some(*code),
+            Self::Error(_)
+            | Self::RoomsList { .. }
+            | Self::GlobalRoomsList { .. }
+            | Self::RoomCreated { .. }
+            | Self::RoomNotCreated(_)
+            | Self::JoinRoomSuccess(_)
+            | Self::LeaveRoomSuccess { .. }
+            | Self::MessageSent { .. }
+            | Self::DeleteRoomInitiated { .. }
+            | Self::DeleteRoomSuccess { .. }
+            | Self::RoomDeleted { .. }
+            | Self::DeleteRoomCancelled { .. }
+            | Self::Member(_)
+            | Self::Welcome(_)
+            | Self::Resync { .. }
+            | Self::History(_)
+            | Self::Trouble { .. }
+            | Self::DeleteRoomProgress { .. }
+            | Self::Reconnect { .. } => None,
         }
     }
 }

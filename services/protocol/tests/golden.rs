@@ -7,7 +7,7 @@ use chat_protocol::codec::{encode, parse};
 use chat_protocol::deletion::Phase;
 use chat_protocol::ids::{MessageId, NodeId, RoomId, RoomName, Seq, TransactionId, UserName};
 use chat_protocol::message_frame::{Message, MessageFrame};
-use chat_protocol::reject::Reject;
+use chat_protocol::reject::{Code, Reject};
 use chat_protocol::server_frame::{LeaveReason, MemberEvent, RoomInfo, RoomSummary, ServerFrame};
 use chat_protocol::timestamp::Timestamp;
 use chat_protocol::ws_frame;
@@ -469,4 +469,26 @@ fn bad_requests_are_answered_exactly() {
         let answer = parse(&request).expect_err("a bad request is refused");
         assert_eq!(text(&answer), expected, "{}", &request[..request.len().min(200)]);
     }
+}
+
+/// Each is what a program looks for, and a label of a metric.
+#[test]
+fn the_codes_of_refusals_are_these() {
+    assert_eq!(
+        Code::ALL.map(Code::text),
+        [
+            "INVALID_REQUEST",
+            "INVALID_CONTENT",
+            "NOT_MEMBER",
+            "CLIENT_MSG_ID_CONFLICT",
+            "ROOM_NOT_FOUND",
+            "ADMIN_NODE_UNAVAILABLE",
+            "UNAUTHORIZED",
+            "INVALID_STATE",
+            "DELETION_FAILED",
+            "INTERNAL_ERROR",
+            "UNSUPPORTED_PROTOCOL",
+            "TOO_MANY_REQUESTS",
+        ]
+    );
 }

@@ -7,9 +7,9 @@ use chat_protocol::codec::{encode, encode_extended, hello, parse_extended};
 use chat_protocol::deletion::{Phase, Progress};
 use chat_protocol::ids::{ClientMsgId, Generation, MessageId, NodeId, RoomId, RoomName, Seq, UserName};
 use chat_protocol::message_frame::{Message, MessageFrame};
-use chat_protocol::reject::Reject;
+use chat_protocol::reject::{Code, Reject};
 use chat_protocol::server_frame::{
-    ErrorCode, ExtendedFrame, Extra, History, MemberEvent, ResyncReason, RoomInfo, ServerFrame, Welcome,
+    ExtendedFrame, Extra, History, MemberEvent, ResyncReason, RoomInfo, ServerFrame, Welcome,
 };
 use chat_protocol::timestamp::Timestamp;
 use chat_protocol::ws_frame;
@@ -354,7 +354,7 @@ fn what_is_pushed() {
     assert_eq!(Phase::RollingBack.text(), "rolling_back");
     assert_eq!(
         plain(&ServerFrame::Refused {
-            code: ErrorCode::TooManyRequests,
+            code: Code::TooManyRequests,
             message: "Too many requests are under way".into()
         }),
         r#"{"type":"error","data":{"success":false,"message":"Too many requests are under way","error_code":"TOO_MANY_REQUESTS"}}"#

@@ -2,6 +2,7 @@
 
 use chat_client::request;
 use chat_tests::TestNode;
+use chat_tests::extended::Extended;
 use serde_json::json;
 
 #[tokio::test]
@@ -104,4 +105,56 @@ async fn line_ends_are_the_same_for_everybody() {
     client.join(&room, "ines").await;
     let shown = client.ask(&request::send_message(&room, "ines", "a\r\nb\rc\nd")).await;
     assert_eq!(shown["data"]["content"], "a\nb\nc\nd");
+}
+
+/// What nobody counts, nobody is woken by.
+#[tokio::test]
+async fn every_refusal_counts_under_the_code_that_the_client_was_told() {
+    let node = TestNode::start().await;
+    let mut odd = node.client().await;
+    let refused = odd.ask(r#"{"type":"hello","data":{"protocol":9,"user":"x"}}"#).await;
+    assert_eq!(refused["data"]["error_code"], "UNSUPPORTED_PROTOCOL", "{refused}");
+    let mut ines = Extended::new(&node, "ines").await;
+    let made = ines.ask("create_room", json!({"room_name": "hall"})).await;
+    let room = made["data"]["room_id"].as_str().expect("a room").to_owned();
+    for (kind, data, code) in [
+        ("dance", json!({}), "INVALID_REQUEST"),
+        ("join_room", json!({"room_id": "nowhere"}), "ROOM_NOT_FOUND"),
+        ("read_history", json!({"room_id": room, "after_seq": 0}), "NOT_MEMBER"),
+        (
+            "send_message",
+            json!({"room_id": room, "content": ""}),
+            "INVALID_CONTENT",
+        ),
+    ] {
+        let refused = ines.ask(kind, data).await;
+        assert_eq!(refused["data"]["error_code"], code, "{refused}");
+    }
+    ines.join(&room, None).await;
+    ines.send(&room, "hi", "c-1").await;
+    let refused = ines.send(&room, "ho", "c-1").await;
+    assert_eq!(refused["data"]["error_code"], "CLIENT_MSG_ID_CONFLICT", "{refused}");
+    let mut otto = Extended::new(&node, "otto").await;
+    let refused = otto.ask("delete_room", json!({"room_id": room})).await;
+    assert_eq!(refused["data"]["error_code"], "UNAUTHORIZED", "{refused}");
+    let metrics = node.metrics().await;
+    let counted = metrics.lines().filter_map(|line| {
+        line.strip_prefix("chat_requests_refused_total{code=\"")?
+            .strip_suffix("\"} 1")
+    });
+    let mut counted: Vec<_> = counted.collect();
+    counted.sort_unstable();
+    assert_eq!(
+        counted,
+        [
+            "CLIENT_MSG_ID_CONFLICT",
+            "INVALID_CONTENT",
+            "INVALID_REQUEST",
+            "NOT_MEMBER",
+            "ROOM_NOT_FOUND",
+            "UNAUTHORIZED",
+            "UNSUPPORTED_PROTOCOL",
+        ],
+        "{metrics}"
+    );
 }

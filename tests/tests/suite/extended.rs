@@ -87,6 +87,8 @@ async fn sixteen_requests_may_be_under_way_and_answers_keep_their_order() {
     }
     let excess = ines.ask("list_rooms", json!({})).await;
     assert_eq!(excess["data"]["error_code"], "TOO_MANY_REQUESTS", "{excess}");
+    let counted = "chat_requests_refused_total{code=\"TOO_MANY_REQUESTS\"} 1";
+    assert!(node.metrics().await.lines().any(|line| line == counted));
     for n in 0..16 {
         let answer = ines.next().await;
         assert_eq!(

@@ -477,11 +477,8 @@ impl Outside {
     }
 
     fn count_refusal(&self, frame: &ServerFrame) {
-        if let ServerFrame::JoinRoomError { reject, .. }
-        | ServerFrame::MessageError { reject, .. }
-        | ServerFrame::DeleteRoomFailed { reject, .. } = frame
-        {
-            self.shared.metrics.requests_refused.count(reject.code());
+        if let Some(code) = frame.refusal() {
+            self.shared.metrics.requests_refused.count(code);
         }
     }
 

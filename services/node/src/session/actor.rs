@@ -175,7 +175,7 @@ impl Actor {
         };
         self.count_answers();
         if self.in_flight >= MAX_PIPELINE {
-            return inbound::refuse_excess(&self.session, request.id.as_ref());
+            return inbound::refuse_excess(&self.session, &self.rooms, request.id.as_ref());
         }
         let inbound = Inbound {
             session: &self.session,

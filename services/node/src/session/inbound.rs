@@ -7,8 +7,8 @@ use chat_protocol::client_frame::{ClientFrame, Hello, RequestId};
 use chat_protocol::codec::{self, ExtendedRequest};
 use chat_protocol::ids::{RoomId, UserName};
 use chat_protocol::limits::DEFAULT_HISTORY;
-use chat_protocol::reject::Reject;
-use chat_protocol::server_frame::{ErrorCode, Extra, ServerFrame, Welcome};
+use chat_protocol::reject::{Code, Reject};
+use chat_protocol::server_frame::{Extra, ServerFrame, Welcome};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -57,7 +57,10 @@ pub fn understand(text: &str, first: bool, user: Option<&UserName>) -> Said {
 /// Answers `hello`.
 pub fn greet(session: &Session, rooms: &RoomsHandle, hello: Result<Hello, ServerFrame>) {
     let frame = match hello {
-        Err(refusal) => refusal,
+        Err(refusal) => {
+            count_refusal(rooms, &refusal);
+            refusal
+        }
         Ok(hello) => ServerFrame::Welcome(welcome(session, rooms, hello)),
     };
     session.outbound.push(codec::encode(&frame));
@@ -83,12 +86,19 @@ fn welcome(session: &Session, rooms: &RoomsHandle, hello: Hello) -> Welcome {
     }
 }
 
+/// Counts a request that no room hears of. Whoever is told no code has sent what cannot be understood.
+fn count_refusal(rooms: &RoomsHandle, frame: &ServerFrame) {
+    let code = frame.refusal().unwrap_or(Code::InvalidRequest);
+    rooms.metrics().requests_refused.count(code);
+}
+
 /// The answer to one request more than may be under way.
-pub fn refuse_excess(session: &Session, re: Option<&RequestId>) {
+pub fn refuse_excess(session: &Session, rooms: &RoomsHandle, re: Option<&RequestId>) {
     let frame = ServerFrame::Refused {
-        code: ErrorCode::TooManyRequests,
+        code: Code::TooManyRequests,
         message: "Too many requests are under way".into(),
     };
+    count_refusal(rooms, &frame);
     session.outbound.push(session.encode(re, &frame, &Extra::None));
 }
 
@@ -103,21 +113,15 @@ impl Inbound<'_> {
 
     /// Answers a request that is refused before any room hears of it.
     fn refuse(&self, re: Option<&RequestId>, frame: &ServerFrame) -> Progress {
-        let (code, extra) = match frame {
-            ServerFrame::MessageError { reject, .. } => {
-                let definite = Extra::SendRefused {
-                    client_msg_id: None,
-                    unknown: false,
-                    retry_after_ms: None,
-                };
-                (reject.code(), definite)
-            }
-            ServerFrame::JoinRoomError { reject, .. } | ServerFrame::DeleteRoomFailed { reject, .. } => {
-                (reject.code(), Extra::None)
-            }
-            _ => ("INVALID_REQUEST", Extra::None),
+        let extra = match frame {
+            ServerFrame::MessageError { .. } => Extra::SendRefused {
+                client_msg_id: None,
+                unknown: false,
+                retry_after_ms: None,
+            },
+            _ => Extra::None,
         };
-        self.rooms.metrics().requests_refused.count(code);
+        count_refusal(self.rooms, frame);
         self.answer(re, frame, &extra)
     }
 
@@ -205,7 +209,7 @@ impl Inbound<'_> {
                     return self.ask(room_id, request, re).await;
                 }
                 let reject = Reject::NotMember;
-                self.rooms.metrics().requests_refused.count(reject.code());
+                self.rooms.metrics().requests_refused.count(reject.kind());
                 let room_id = room_id.to_string();
                 let extra = Extra::SendRefused {
                     client_msg_id,

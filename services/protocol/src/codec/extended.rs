@@ -6,7 +6,6 @@ use crate::ids::{ClientMsgId, Generation, Seq};
 use crate::limits::{
     EXTENDED_HISTORY, MAX_CLIENT_CHARS, MAX_HISTORY_PAGE, MAX_LIST_PAGE, MAX_REQUEST_ID_CHARS, MAX_SEQ,
 };
-use crate::server_frame::ErrorCode;
 
 /// One request of an extended session.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,12 +41,12 @@ pub fn hello(request: &str) -> Option<Result<Hello, ServerFrame>> {
 fn read_hello(data: &Map<String, Value>) -> Result<Hello, ServerFrame> {
     if data.get("protocol").and_then(Value::as_u64) != Some(2) {
         return Err(ServerFrame::Refused {
-            code: ErrorCode::UnsupportedProtocol,
+            code: Code::UnsupportedProtocol,
             message: "This node speaks protocol 2".into(),
         });
     }
     let invalid = |why: String| ServerFrame::Refused {
-        code: ErrorCode::InvalidRequest,
+        code: Code::InvalidRequest,
         message: why.into(),
     };
     let user = data.get("user").and_then(Value::as_str).unwrap_or_default();
@@ -79,14 +78,14 @@ pub fn parse_extended(request: &str, user: &UserName) -> ExtendedRequest {
         }),
     };
     let Some(value) = parse_value(request) else {
-        return refused(ErrorCode::InvalidRequest, "Invalid JSON format");
+        return refused(Code::InvalidRequest, "Invalid JSON format");
     };
     let Value::Object(mut envelope) = value else {
-        return refused(ErrorCode::InvalidRequest, "A request must be a JSON object");
+        return refused(Code::InvalidRequest, "A request must be a JSON object");
     };
     let Ok(id) = request_id(envelope.get("id")) else {
         return refused(
-            ErrorCode::InvalidRequest,
+            Code::InvalidRequest,
             "id must be an integer or a text of at most 64 characters",
         );
     };
@@ -110,7 +109,7 @@ fn request_id(value: Option<&Value>) -> Result<Option<RequestId>, ()> {
 
 fn invalid(message: impl Into<Arc<str>>) -> ServerFrame {
     ServerFrame::Refused {
-        code: ErrorCode::InvalidRequest,
+        code: Code::InvalidRequest,
         message: message.into(),
     }
 }

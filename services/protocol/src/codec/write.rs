@@ -255,7 +255,7 @@ fn write_data(data: &mut Object<'_>, frame: &ServerFrame) {
             data.raw("success", "false")
                 .text("message", message)
                 .text("error_code", code.text());
-            if *code == ErrorCode::UnsupportedProtocol {
+            if *code == Code::UnsupportedProtocol {
                 data.raw("supported", "[2]");
             }
         }

@@ -1,6 +1,7 @@
 //! Refusals: one counter per reason, all resolved at the start.
 
 use super::Declare;
+use chat_protocol::reject::Code;
 use prometheus::IntCounter;
 
 /// Connections of clients that were refused, by reason.
@@ -38,26 +39,11 @@ impl RefusedConnections {
     }
 }
 
-/// Every code that a client may be told; anything else counts as the last.
-const CODES: [&str; 12] = [
-    "INVALID_REQUEST",
-    "INVALID_CONTENT",
-    "NOT_MEMBER",
-    "ROOM_NOT_FOUND",
-    "ADMIN_NODE_UNAVAILABLE",
-    "UNAUTHORIZED",
-    "INVALID_STATE",
-    "DELETION_FAILED",
-    "INTERNAL_ERROR",
-    "UNSUPPORTED_PROTOCOL",
-    "TOO_MANY_REQUESTS",
-    "OTHER",
-];
-
-/// Requests of clients that were refused, by code.
+/// Requests of clients that were refused, by code: all that there are from the start, and no text from outside.
 #[derive(Debug, Clone)]
 pub struct RefusedRequests {
-    counters: [IntCounter; CODES.len()],
+    /// In the order of [`Code::ALL`].
+    counters: [IntCounter; Code::ALL.len()],
 }
 
 impl RefusedRequests {
@@ -68,14 +54,13 @@ impl RefusedRequests {
             &["code"],
         );
         Self {
-            counters: CODES.map(|code| family.with_label_values(&[code])),
+            counters: Code::ALL.map(|code| family.with_label_values(&[code.text()])),
         }
     }
 
-    /// Counts one refusal. A code that is not in the fixed set counts as `OTHER`, so that no text from outside becomes
-    /// a label.
-    pub fn count(&self, code: &str) {
-        let index = CODES.iter().position(|known| *known == code).unwrap_or(CODES.len() - 1);
-        self.counters[index].inc();
+    /// Counts one refusal.
+    pub fn count(&self, code: Code) {
+        // The list is in the order of the declaration.
+        self.counters[code as usize].inc();
     }
 }
