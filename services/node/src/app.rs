@@ -327,15 +327,18 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
     };
     stop_accepting.cancel();
     accepting.abort();
+    // The peers hear nothing more before the cut, and so learn what they would learn of a crash: that the node is gone,
+    // not that some of its members left and others did not, depending on who was quicker.
+    peer_task.abort();
+    drop(peer_task.await);
+    finding.abort();
+    peers.stop().await;
     // Whoever is left after the grace, or at a forced stop, is cut.
     for session in registry.all() {
         session.outbound.kill();
         session.wake();
     }
     reopening.abort();
-    peer_task.abort();
-    finding.abort();
-    peers.stop();
     drop(rooms);
     if result.is_ok() {
         // What the shards have handed to the store is finished; a stuck disk does not keep the process.

@@ -25,8 +25,9 @@ impl Shutdown {
 
     /// Stop at once. What is committed stays committed; nothing else is waited for.
     pub fn force(&self) {
-        self.soft.cancel();
+        // In this order: whoever waits for both must not begin the stages before it hears that there are none.
         self.hard.cancel();
+        self.soft.cancel();
     }
 
     /// Waits until a stop was asked for. Cancel safe.

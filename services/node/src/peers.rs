@@ -224,9 +224,14 @@ impl Peers {
         rooms.shared().metrics.forget_peer(node);
     }
 
-    /// Stops calling anybody.
-    pub fn stop(&self) {
-        lock(&self.0.tasks).clear();
+    /// Stops calling anybody: when it returns, nothing more goes out.
+    ///
+    /// If it is cancelled, what is left is stopped all the same, some moments later.
+    pub async fn stop(&self) {
+        let all = std::mem::take(&mut *lock(&self.0.tasks));
+        for mut tasks in all.into_values() {
+            tasks.shutdown().await;
+        }
     }
 
     /// The health of every peer that is watched.
