@@ -116,6 +116,29 @@ impl TestNode {
         self.operations("/metrics").await
     }
 
+    /// What `/metrics` says of one figure that has no labels.
+    ///
+    /// # Panics
+    /// If it does not answer, or has no such figure.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let metrics = self.metrics().await;
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+        let value = line.unwrap_or_else(|| panic!("{name} is missing"));
+        value.parse().expect("a count")
+    }
+
+    /// Waits until a figure without labels is at least this.
+    ///
+    /// # Panics
+    /// If it stays below.
+    pub async fn wait_for_metric(&self, name: &str, least: u64) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while self.metric(name).await < least {
+            assert!(tokio::time::Instant::now() < deadline, "{name} stays below {least}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Stops the node and waits for its end.
     ///
     /// # Errors

@@ -159,9 +159,7 @@ impl Drill {
     }
 
     async fn count_at(&self, n: usize, name: &str) -> u64 {
-        let metrics = self.cluster.node(n).metrics().await;
-        let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
-        line.unwrap_or_else(|| panic!("{name} is missing")).parse().unwrap()
+        self.cluster.node(n).metric(name).await
     }
 }
 

@@ -1,7 +1,8 @@
 //! Many of something: what works for a few must not end at a few hundred.
 
+use crate::terminal::calm;
+use chat_tests::PATIENCE;
 use chat_tests::extended::Extended;
-use chat_tests::{PATIENCE, TestCluster};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tokio::time::{Instant, timeout};
@@ -30,7 +31,7 @@ fn count(frames: &[Value], kind: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_session_is_in_three_hundred_rooms_of_three_nodes_and_comes_back_to_all_of_them() {
-    let cluster = TestCluster::start_with(3, |config| config.limits.seat_grace = PATIENCE).await;
+    let cluster = calm(3, |config| config.limits.seat_grace = PATIENCE).await;
     let mut rooms = Vec::new();
     for n in 0..ROOMS {
         let mut creator = Extended::new(cluster.node(1 + n % 3), "creator").await;

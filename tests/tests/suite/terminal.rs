@@ -240,6 +240,7 @@ async fn every_request_is_answered_as_it_expects_on_every_node() {
         }
         let log = log(cluster.node(n), &room).await;
         for client in others.iter_mut().chain([&mut ines]) {
+            client.read_until_shown(log.last().unwrap()).await;
             assert_is_the_room(&client.leave().await, &log, 0..=0);
             assert!(client.sees(&room));
         }

@@ -64,6 +64,8 @@ async fn w39_a_requester_that_hangs_up_leaves_no_room_half_deleted() {
     is_gone(cluster.node(1), &room).await;
 }
 
+const HEARD: &str = "chat_frames_received_total";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn w40_nobody_joins_or_speaks_while_a_room_is_being_deleted() {
     let (cluster, wire) = two_with_a_wire("node2").await;
@@ -73,10 +75,14 @@ async fn w40_nobody_joins_or_speaks_while_a_room_is_being_deleted() {
     let mut creator = cluster.node(1).client().await;
     creator.say(&delete(&room, "ines")).await;
     next_of(&mut otto, "delete_room_initiated").await;
+    let heard = [cluster.node(1).metric(HEARD).await, cluster.node(2).metric(HEARD).await];
     let mut late = cluster.node(1).client().await;
     late.say(&request::join_room(&room, "late")).await;
     ines.say(&request::send_message(&room, "ines", "too late")).await;
     otto.say(&request::send_message(&room, "otto", "too late")).await;
+    // Whoever is heard after the end is in no room and is told that.
+    cluster.node(1).wait_for_metric(HEARD, heard[0] + 2).await;
+    cluster.node(2).wait_for_metric(HEARD, heard[1] + 1).await;
     wire.set(Wire::Open);
     assert_eq!(answer(&mut creator).await["type"], "delete_room_success");
     assert_eq!(
