@@ -1,6 +1,6 @@
 //! A node, built from the bottom up and taken down in reverse.
 
-use crate::aside::Aside;
+use crate::aside::{Aside, Priority};
 use crate::config::{Config, PeerKey, StoreKind};
 use crate::discovery;
 use crate::http::ops::{OpsRuntime, OpsState, Pulses, Readiness, Stage};
@@ -296,7 +296,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
     let port = ClientPort {
         rooms: rooms.clone(),
         registry: Arc::clone(&registry),
-        inbound: Pool::new(limits.inbound_total_bytes, Aside::start("long-texts")?),
+        inbound: Pool::new(limits.inbound_total_bytes, Aside::start("long-texts", Priority::Idle)?),
         limits: Arc::clone(&limits),
     };
     let clients = tokio::net::TcpListener::from_std(listeners.websocket)?;

@@ -7,7 +7,7 @@
 mod reader;
 mod writer;
 
-pub use reader::{read_call, read_response};
+pub use reader::{read_call, read_call_in_pieces, read_response};
 pub use writer::{write_call, write_fault, write_response, written_len};
 
 use crate::limits::{MAX_REQUEST_BODY, MAX_REQUEST_ELEMENTS, MAX_RESPONSE_BODY, MAX_RESPONSE_ELEMENTS};

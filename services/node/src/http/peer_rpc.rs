@@ -12,7 +12,7 @@ use super::ACCEPT_PAUSE;
 use super::doors::{Addresses, Place, Places};
 use super::line::{Line, Watch};
 use super::patient::Patient;
-use crate::aside::Aside;
+use crate::aside::{Aside, Priority};
 use crate::config::Limits;
 use crate::peers::auth::gate::{self as auth, Admitted, Sealer, Who};
 use crate::peers::auth::hash;
@@ -71,7 +71,7 @@ impl PeerPort {
             methods,
             main,
             limits,
-            documents: Arc::new(Aside::start("documents")?),
+            documents: Arc::new(Aside::start("documents", Priority::Low)?),
             lookups: Arc::new(Semaphore::new(1)),
         })
     }
@@ -287,7 +287,7 @@ impl PeerPort {
         let documents = Arc::clone(&self.documents);
         let call = async move {
             documents
-                .run(move || read(&body))
+                .run(move || read_in_pieces(&body))
                 .await
                 .unwrap_or(Err(PeerFault::Internal))
         };
@@ -329,6 +329,12 @@ impl PeerPort {
 
 fn read(body: &[u8]) -> Result<Call, PeerFault> {
     peer_xml::read_call(body, XmlLimits::REQUEST).map_err(|_| PeerFault::InvalidRequest)
+}
+
+/// On a thread of low priority, which the scheduler lets finish its slice of milliseconds unless it gives way by itself.
+fn read_in_pieces(body: &[u8]) -> Result<Call, PeerFault> {
+    peer_xml::read_call_in_pieces(body, XmlLimits::REQUEST, std::thread::yield_now)
+        .map_err(|_| PeerFault::InvalidRequest)
 }
 
 fn fault(fault: PeerFault) -> Response<Bytes> {

@@ -157,7 +157,10 @@ mod tests {
     use super::*;
 
     fn pool(bytes: usize) -> Arc<Pool> {
-        Pool::new(bytes, Aside::start("long-texts").expect("a thread"))
+        Pool::new(
+            bytes,
+            Aside::start("long-texts", crate::aside::Priority::Idle).expect("a thread"),
+        )
     }
 
     #[test]

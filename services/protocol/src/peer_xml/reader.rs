@@ -13,7 +13,24 @@ use std::collections::BTreeMap;
 /// # Errors
 /// [`XmlError`] as soon as the document breaks a rule or a limit.
 pub fn read_call(body: &[u8], limits: XmlLimits) -> Result<Call, XmlError> {
+    call(Source::new(body, limits)?)
+}
+
+/// As [`read_call`], and calls `pause` after every [`PIECE`] of the document: a long one takes milliseconds, and a thread
+/// that stands back for others has to say when.
+///
+/// # Errors
+/// [`XmlError`] as soon as the document breaks a rule or a limit.
+pub fn read_call_in_pieces(body: &[u8], limits: XmlLimits, pause: fn()) -> Result<Call, XmlError> {
     let mut source = Source::new(body, limits)?;
+    source.pause = Some(pause);
+    call(source)
+}
+
+/// So many tags and texts, some ten microseconds.
+const PIECE: usize = 64;
+
+fn call(mut source: Source<'_>) -> Result<Call, XmlError> {
     source.open("methodCall")?;
     source.open("methodName")?;
     let method = source.text()?;
@@ -143,6 +160,10 @@ struct Source<'a> {
     depth: usize,
     /// Nothing was read yet: here, and only here, may stand a declaration.
     begins: bool,
+    /// What to do between two pieces.
+    pause: Option<fn()>,
+    /// Tags and texts so far.
+    seen: usize,
 }
 
 impl<'a> Source<'a> {
@@ -158,11 +179,19 @@ impl<'a> Source<'a> {
             elements_left: limits.elements,
             depth: 0,
             begins: true,
+            pause: None,
+            seen: 0,
         })
     }
 
     fn next(&mut self) -> Result<Token, XmlError> {
         loop {
+            self.seen += 1;
+            if let Some(pause) = self.pause
+                && self.seen.is_multiple_of(PIECE)
+            {
+                pause();
+            }
             let begins = std::mem::replace(&mut self.begins, false);
             return match self.reader.read_event().map_err(|_| XmlError::NotXml)? {
                 // XML-RPC knows no attributes, and nobody writes any.
