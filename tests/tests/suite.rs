@@ -31,6 +31,8 @@ mod mixed;
 mod mixed_deletion;
 #[path = "suite/mixed_failures.rs"]
 mod mixed_failures;
+#[path = "suite/mixed_moves.rs"]
+mod mixed_moves;
 #[path = "suite/mixed_rooms.rs"]
 mod mixed_rooms;
 #[path = "suite/mixed_traffic.rs"]

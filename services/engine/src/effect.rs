@@ -375,6 +375,14 @@ pub enum Effect {
         /// What.
         item: PeerBody,
     },
+    /// In a room of an original node: ask all other nodes of ours whether this name is in it because of a connection there. How
+    /// many are asked comes back as `Inquired`, each answer as `Holds`.
+    Inquire {
+        /// Comes back in the answers.
+        question: u64,
+        /// Which name.
+        user: UserName,
+    },
     /// Fetch committed messages from the admin node; comes back as `RangeRead`.
     ReadRange {
         /// The admin node.

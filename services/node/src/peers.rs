@@ -298,6 +298,11 @@ impl Peers {
         self.spoken(node).last == Dialect::Original
     }
 
+    /// True if a peer is a node of ours, as far as is known.
+    fn is_ours(&self, node: &NodeId) -> bool {
+        self.spoken(node).last == Dialect::Ours
+    }
+
     /// True for a node of the original that did not answer last time: nobody waits for its deadline once more.
     fn is_doubted(&self, node: &NodeId) -> bool {
         let spoken = self.spoken(node);
@@ -368,6 +373,20 @@ impl Peers {
                 body,
             });
         }
+    }
+
+    /// Queues the same for every node that is known to be one of ours, also if it does not answer now. How many those are. Never
+    /// waits.
+    pub fn tell_ours(&self, room: &RoomId, body: &PeerBody) -> usize {
+        let links = self.links();
+        let ours = links.iter().filter(|link| self.is_ours(link.node()));
+        ours.map(|link| {
+            link.push(PeerItem {
+                room: room.clone(),
+                body: body.clone(),
+            });
+        })
+        .count()
     }
 
     /// Sends messages to a node with members in the room.

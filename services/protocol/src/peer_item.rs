@@ -29,7 +29,7 @@ pub struct PeerItem {
     pub body: PeerBody,
 }
 
-/// What an item says. The first four go to the admin node of the room, the others come from it, but for the last.
+/// What an item says. The first four go to the admin node of the room, the others come from it, but for the last three.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PeerBody {
     /// A connection wants in.
@@ -142,6 +142,20 @@ pub enum PeerBody {
     },
     /// Something about the room's deletion, in either direction.
     Deletion(DeletionItem),
+    /// In a room of an original node: is this name in it because of a connection of yours? Member nodes ask each other.
+    Inquiry {
+        /// Comes back in the answer.
+        question: u64,
+        /// Which name.
+        user: UserName,
+    },
+    /// The answer to an inquiry.
+    Holds {
+        /// To which question.
+        question: u64,
+        /// True if so: then it is for the answering node to say when the name is gone.
+        holds: bool,
+    },
 }
 
 /// One connection in an announcement of seats.
@@ -169,7 +183,7 @@ impl PeerItem {
     pub fn size(&self) -> usize {
         let body = match &self.body {
             PeerBody::Join { user, key, .. } => in_fields(user.as_str()) + in_fields_if(key.as_ref()),
-            PeerBody::Leave { user, .. } => in_fields(user.as_str()),
+            PeerBody::Leave { user, .. } | PeerBody::Inquiry { user, .. } => in_fields(user.as_str()),
             PeerBody::Forward {
                 user,
                 content,
@@ -187,7 +201,7 @@ impl PeerItem {
             PeerBody::Sent { message_id, .. } => in_fields(message_id.as_str()),
             PeerBody::Deliver { frames, .. } => frames.iter().map(|frame| written_len(frame.payload()) + 1).sum(),
             PeerBody::Member(event) => in_fields(event.username.as_str()),
-            PeerBody::Unseat { .. } | PeerBody::Head { .. } => 0,
+            PeerBody::Unseat { .. } | PeerBody::Head { .. } | PeerBody::Holds { .. } => 0,
             PeerBody::Deletion(item) => item.size(),
         };
         body + written_len(self.room.as_str()) + AROUND

@@ -194,6 +194,18 @@ fn items() {
         }),
         r#"{"kind":"head","generation":1,"epoch":7,"head":42}"#
     );
+    let question = 1_933_308_428_123_456;
+    assert_eq!(
+        fields(PeerBody::Inquiry {
+            question,
+            user: user("otto")
+        }),
+        r#"{"kind":"inquiry","question":1933308428123456,"user":"otto"}"#
+    );
+    assert_eq!(
+        fields(PeerBody::Holds { question, holds: true }),
+        r#"{"kind":"holds","question":1933308428123456,"holds":true}"#
+    );
 }
 
 #[test]

@@ -11,6 +11,8 @@
 //!   of classic connections are lowered by the hole, extended ones are told.
 //! * A message is forwarded once. If the call breaks nobody knows whether the message is in the room; if it turns up later,
 //!   a repeat of the same sending is recognised.
+//! * A seat of an extended session waits here for a while when its connection closes. Before it is given up the other nodes of
+//!   ours are asked, because the admin node cannot know that the session came back at one of them.
 //! * A room there lives as long as its node: when that node fails, classic connections are out at once.
 
 mod asked;
@@ -18,6 +20,7 @@ pub mod deletion;
 mod fates;
 mod log;
 mod loss;
+mod waiting;
 
 use super::RoomLimits;
 use super::audience::{Audience, Offer, Start};
@@ -37,6 +40,7 @@ use deletion::{DeletionInput, Ending};
 use fates::{Fate, Fates};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use waiting::Waiting;
 
 /// What can happen to a room of an original node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +63,29 @@ pub enum Input {
     Gone,
     /// Somebody says something about the room's deletion.
     Deletion(DeletionInput),
+    /// Another node of ours asks whether a name is in the room because of a connection here.
+    Inquiry {
+        /// Who asks.
+        node: NodeId,
+        /// To be repeated in the answer.
+        question: u64,
+        /// Which name.
+        user: UserName,
+    },
+    /// So many nodes were asked.
+    Inquired {
+        /// What.
+        question: u64,
+        /// How many.
+        nodes: usize,
+    },
+    /// One of them answers.
+    Holds {
+        /// What it was asked.
+        question: u64,
+        /// True if the name is in the room because of a connection there.
+        holds: bool,
+    },
 }
 
 /// What became of a call.
@@ -98,6 +125,8 @@ enum Pending {
         terms: Terms,
         /// It asked to leave meanwhile.
         left: bool,
+        /// Another node was told that the name is here, and has left its goodbye to this one.
+        vouched: bool,
     },
     Send {
         /// Whom to answer; several if the sending was repeated meanwhile, none if they are gone.
@@ -150,7 +179,9 @@ pub struct Guest {
     delivered: Option<Seq>,
     audience: Audience,
     /// Seats of extended sessions that may come back, by what they are recognised.
-    detached: BTreeMap<SeatKey, (UserName, Millis)>,
+    detached: BTreeMap<SeatKey, Waiting>,
+    /// Numbers what other nodes are asked, upwards over all machines of the room: no late answer is for another question.
+    question: u64,
     backlog: Backlog,
     /// Messages beyond a hole, or before the first answer.
     ahead: BTreeMap<Seq, Message>,
@@ -172,6 +203,8 @@ impl Guest {
     /// A room administered by `admin` that nobody here is in yet.
     #[must_use]
     pub fn new(now: Now, room_id: RoomId, admin: NodeId, limits: RoomLimits) -> Self {
+        // The admin node does not count. A clock for people is good enough for what only grows.
+        let counted = u64::try_from(now.wall.0).unwrap_or(0);
         Self {
             room_id,
             admin,
@@ -181,6 +214,7 @@ impl Guest {
             delivered: None,
             audience: Audience::default(),
             detached: BTreeMap::new(),
+            question: counted,
             backlog: Backlog::new(limits.backlog_bytes.max(HISTORY_BYTES)),
             ahead: BTreeMap::new(),
             ahead_bytes: 0,
@@ -189,8 +223,7 @@ impl Guest {
             fates: Fates::default(),
             check_at: None,
             checked: None,
-            // The admin node does not count. A clock for people is good enough for what only grows.
-            version: u64::try_from(now.wall.0).unwrap_or(0),
+            version: counted,
             failed: false,
             ending: Ending::default(),
         }
@@ -205,6 +238,9 @@ impl Guest {
             Input::Member(event) => self.on_member(event, effects),
             Input::Gone => self.on_gone(now, effects),
             Input::Deletion(input) => self.on_deletion(now, input, effects),
+            Input::Inquiry { node, question, user } => self.on_inquiry(node, question, &user, effects),
+            Input::Inquired { question, nodes } => self.on_inquired(question, nodes, effects),
+            Input::Holds { question, holds } => self.on_holds(question, holds, effects),
         }
         self.finish(now, effects);
     }
@@ -278,10 +314,11 @@ impl Guest {
             Pending::Join { .. } | Pending::Check(_) => None,
         });
         let early = self.early.iter().map(|early| early.since.plus(patience));
-        let grace = self.detached.values().map(|(_, at)| at.plus(self.limits.seat_grace));
+        let grace = self.limits.seat_grace;
+        let waiting = self.detached.values().map(|waiting| waiting.deadline(grace));
         sends
             .chain(early)
-            .chain(grace)
+            .chain(waiting)
             .chain(self.hole_due())
             .chain(self.check_at)
             .chain(self.ending.next_deadline())
@@ -338,7 +375,7 @@ impl Guest {
     fn users(&self) -> BTreeSet<UserName> {
         let seated = self.audience.iter().map(|(_, user)| user);
         seated
-            .chain(self.detached.values().map(|(user, _)| user))
+            .chain(self.detached.values().map(Waiting::user))
             .cloned()
             .collect()
     }
@@ -348,7 +385,7 @@ impl Guest {
         let joins =
             |pending: &Pending| matches!(pending, Pending::Join { user: name, left: false, .. } if name == user);
         self.audience.iter().any(|(_, name)| name == user)
-            || self.detached.values().any(|(name, _)| name == user)
+            || self.detached.values().any(|waiting| waiting.user() == user)
             || self.pending.values().any(joins)
     }
 

@@ -9,7 +9,7 @@ use crate::session::outbound::Offered;
 use bytes::Bytes;
 use chat_engine::effect::{Answer, Effect, Origin};
 use chat_engine::room::original::is_original;
-use chat_engine::room::{self, follower};
+use chat_engine::room::{self, follower, guest};
 use chat_engine::stored::StoredSeat;
 use chat_protocol::client_frame::RequestId;
 use chat_protocol::close::CloseReason;
@@ -17,6 +17,7 @@ use chat_protocol::codec;
 use chat_protocol::ids::{Generation, NodeId, RoomId, Seq, SessionId};
 use chat_protocol::message_frame::MessageFrame;
 use chat_protocol::peer_call::Range;
+use chat_protocol::peer_item::PeerBody;
 use chat_protocol::reject::Reject;
 use chat_protocol::server_frame::{Extra, MemberEvent, ServerFrame};
 use std::collections::VecDeque;
@@ -161,6 +162,10 @@ impl Outside {
                 }
             }
             Effect::Tell { node, item } => self.peers.tell(&node, room, item),
+            Effect::Inquire { question, user } => {
+                let nodes = self.peers.tell_ours(room, &PeerBody::Inquiry { question, user });
+                follow_ups.push_back(Completion::Guest(guest::Input::Inquired { question, nodes }));
+            }
             Effect::ReadRange { node, from } => {
                 let (peers, of) = (self.peers.clone(), room.clone());
                 self.complete(room, async move {

@@ -1,19 +1,22 @@
 //! What other nodes do to the rooms of a shard: their items, their health, their lives.
 
+use super::ShardInput;
 use super::deletion::from_item;
 use super::shard::{Completion, Machine, Shard, new_message_id};
 use chat_engine::effect::{Answer, Joined, Origin, Submission, Terms};
 use chat_engine::membership::Health;
 use chat_engine::room::roster::Seat;
-use chat_engine::room::{self, follower};
+use chat_engine::room::{self, follower, guest};
 use chat_engine::time::Now;
 use chat_protocol::ids::{Incarnation, NodeId, RoomId, Seq, SessionId};
 use chat_protocol::peer_item::{DeletionItem, PeerBody, PeerItem};
 
-/// For which of the two machines a body is.
+/// For which of the machines a body is.
 pub(super) enum For {
     Admin(room::Input),
     Member(follower::Input),
+    /// The one that follows a room of an original node, whichever node of ours says it.
+    Guest(guest::Input),
 }
 
 impl Shard {
@@ -27,7 +30,8 @@ impl Shard {
                     | PeerBody::Seats(_)
                     | PeerBody::Deletion(DeletionItem::Delete { .. })
             );
-            let Some(body) = self.answer_for_nobody(from, &room, body) else {
+            let body = self.answer_for_nobody(from, &room, body);
+            let Some(body) = body.and_then(|body| self.answer_inquiry(from, &room, body)) else {
                 continue;
             };
             match input(from, body) {
@@ -47,8 +51,33 @@ impl Shard {
                         self.feed(now, &room, Completion::Member(input));
                     }
                 }
+                For::Guest(input) => self.feed(now, &room, Completion::Guest(input)),
             }
         }
+    }
+
+    /// Answers an inquiry about a room that nobody here is in; gives back what is for a machine. Where somebody is about to get
+    /// in, the inquiry waits behind the join until the room is found.
+    fn answer_inquiry(&mut self, from: &NodeId, room: &RoomId, body: PeerBody) -> Option<PeerBody> {
+        let PeerBody::Inquiry { question, .. } = body else {
+            return Some(body);
+        };
+        if let Some(waiting) = self.locating.get_mut(room) {
+            waiting.push_back(ShardInput::Items {
+                from: from.clone(),
+                items: vec![PeerItem {
+                    room: room.clone(),
+                    body,
+                }],
+            });
+            return None;
+        }
+        if let Some(Machine::Guest(_)) = self.rooms.get(room).map(|entry| &entry.machine) {
+            return Some(body);
+        }
+        let nobody = PeerBody::Holds { question, holds: false };
+        self.outside.peers.tell(from, room, nobody);
+        None
     }
 
     pub(super) fn followed(&mut self, node: &NodeId, all: bool) -> Vec<RoomId> {
@@ -243,5 +272,11 @@ fn input(from: &NodeId, body: PeerBody) -> For {
             head,
         }),
         PeerBody::Deletion(item) => from_item(from, item),
+        PeerBody::Inquiry { question, user } => For::Guest(guest::Input::Inquiry {
+            node: from.clone(),
+            question,
+            user,
+        }),
+        PeerBody::Holds { question, holds } => For::Guest(guest::Input::Holds { question, holds }),
     }
 }

@@ -172,7 +172,7 @@ pub(super) struct Shard {
     limits: RoomLimits,
     pub(super) rooms: HashMap<RoomId, Entry>,
     /// Rooms whose place is being looked for, and what waits for it.
-    locating: HashMap<RoomId, VecDeque<ShardInput>>,
+    pub(super) locating: HashMap<RoomId, VecDeque<ShardInput>>,
     deadlines: BTreeSet<(Millis, RoomId)>,
     appender: Box<dyn Appender>,
     outcomes: mpsc::UnboundedReceiver<Vec<Appended>>,
@@ -514,12 +514,15 @@ impl Shard {
             Located::Nowhere | Located::Unavailable | Located::Failed(_) | Located::Full => {
                 let reject = located.reject();
                 for input in waiting {
-                    if let ShardInput::Request {
-                        session, request, re, ..
-                    } = input
-                    {
-                        self.outside
-                            .refuse(&session, &room, &request, re.as_ref(), reject.clone());
+                    match input {
+                        ShardInput::Request {
+                            session, request, re, ..
+                        } => self
+                            .outside
+                            .refuse(&session, &room, &request, re.as_ref(), reject.clone()),
+                        // Another node asks who is here, and nobody is.
+                        ShardInput::Items { from, items } => self.on_items(now, &from, items),
+                        _ => {}
                     }
                 }
                 return;

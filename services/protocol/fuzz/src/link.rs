@@ -71,7 +71,12 @@ fn within_limits(item: &PeerItem) {
         PeerBody::Head { head, .. } => assert!(head.0 <= MAX_SEQ),
         PeerBody::Deletion(item) => deleted(item),
         PeerBody::Member(event) => fits(&ServerFrame::Member(event.clone())),
-        PeerBody::Join { .. } | PeerBody::Leave { .. } | PeerBody::Seats(_) | PeerBody::Unseat { .. } => {}
+        PeerBody::Join { .. }
+        | PeerBody::Leave { .. }
+        | PeerBody::Seats(_)
+        | PeerBody::Unseat { .. }
+        | PeerBody::Inquiry { .. }
+        | PeerBody::Holds { .. } => {}
     }
 }
 

@@ -136,6 +136,14 @@ pub(super) enum Wire {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         transaction: Option<String>,
     },
+    Inquiry {
+        question: u64,
+        user: String,
+    },
+    Holds {
+        question: u64,
+        holds: bool,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -297,6 +305,14 @@ impl PeerBody {
                 head: head.0,
             },
             Self::Deletion(item) => item.to_wire(),
+            Self::Inquiry { question, user } => Wire::Inquiry {
+                question: *question,
+                user: user.to_string(),
+            },
+            Self::Holds { question, holds } => Wire::Holds {
+                question: *question,
+                holds: *holds,
+            },
         };
         (wire, None)
     }
@@ -445,6 +461,11 @@ impl PeerBody {
                 epoch: Epoch(epoch),
                 head: seq_from(0, head)?,
             },
+            Wire::Inquiry { question, user: name } => Self::Inquiry {
+                question,
+                user: user(&name)?,
+            },
+            Wire::Holds { question, holds } => Self::Holds { question, holds },
             other => Self::Deletion(DeletionItem::from_wire(other)?),
         })
     }

@@ -25,6 +25,7 @@ impl Guest {
             user: user.clone(),
             terms,
             left: false,
+            vouched: false,
         });
         self.ask(Ask::Join { request, user }, effects);
     }
@@ -62,12 +63,20 @@ impl Guest {
 
     /// A seat of an extended session waits for it here; any other is gone with its connection.
     pub(super) fn on_closed(&mut self, now: Now, session: SessionId, effects: &mut Effects) {
-        let mut gone: Option<UserName> = self.audience.user_of(session).cloned();
         let key = self.audience.key_of(session).cloned();
+        let mut gone = self.audience.user_of(session).map(|user| (user.clone(), key));
         self.audience.leave(session, effects);
         self.pending.retain(|_, pending| match pending {
-            Pending::Join { origin, user, .. } if origin.session == session => {
-                gone.get_or_insert_with(|| user.clone());
+            Pending::Join {
+                origin,
+                user,
+                terms,
+                left,
+                ..
+            } if origin.session == session => {
+                // The join may be executed all the same, so the session may come back to it.
+                let key = terms.key().filter(|_| !*left);
+                gone.get_or_insert_with(|| (user.clone(), key.cloned()));
                 false
             }
             _ => true,
@@ -78,33 +87,8 @@ impl Guest {
             }
         }
         self.early.retain(|early| early.to.session != session);
-        let Some(user) = gone else { return };
-        match key {
-            Some(key) => drop(self.detached.insert(key, (user, now.mono))),
-            None => self.say_goodbye(&user, effects),
-        }
-    }
-
-    /// Tells the admin node that a name is gone, unless another connection here has it.
-    pub(super) fn say_goodbye(&self, user: &UserName, effects: &mut Effects) {
-        if !self.is_here(user) {
-            self.ask(Ask::Disconnect { user: user.clone() }, effects);
-        }
-    }
-
-    /// Seats whose session did not come back are given up.
-    pub(super) fn end_grace(&mut self, now: Millis, effects: &mut Effects) {
-        let grace = self.limits.seat_grace;
-        let over: Vec<SeatKey> = self
-            .detached
-            .iter()
-            .filter(|(_, (_, since))| now.since(*since) >= grace)
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in over {
-            if let Some((user, _)) = self.detached.remove(&key) {
-                self.say_goodbye(&user, effects);
-            }
+        if let Some((user, key)) = gone {
+            self.part(now.mono, user, key, effects);
         }
     }
 
@@ -217,12 +201,14 @@ impl Guest {
                 user,
                 terms,
                 left,
+                vouched,
             }) => {
                 let joiner = Joiner {
                     origin,
                     user,
                     terms,
                     left,
+                    vouched,
                 };
                 self.on_join_answered(now, joiner, reply, effects);
             }
@@ -260,8 +246,9 @@ impl Guest {
             user,
             terms,
             left,
+            vouched,
         } = joiner;
-        let Reply::Joined { info, messages, .. } = reply else {
+        let Reply::Joined { again, info, messages } = reply else {
             let unknown = reply == Reply::Unknown;
             let reject = match reply {
                 Reply::Refused(reject) => reject,
@@ -274,18 +261,20 @@ impl Guest {
             });
             if no_room {
                 self.on_gone(now, effects);
-            } else if unknown {
+            } else if unknown || vouched {
                 // It may have been let in without anybody here.
-                self.say_goodbye(&user, effects);
+                let key = terms.key().filter(|_| !left);
+                self.part_unseated(now.mono, user, key.cloned(), effects);
             }
             return;
         };
         self.learn(now, messages, effects);
         self.ending.name(&info.room_name);
         let session = origin.session;
-        let resumed = terms
-            .key()
-            .is_some_and(|key| self.reclaim_seat(key, &user, session, effects));
+        let key = terms.key();
+        let had_seat = key.is_some_and(|key| self.reclaim_seat(key, &user, session, effects));
+        // Whoever was not in the room any more came anew, and the others were told.
+        let resumed = had_seat && again;
         let offer = self.offer();
         let start = Start::of(&terms, offer);
         let joined = Joined {
@@ -306,23 +295,6 @@ impl Guest {
         if left {
             self.audience.leave(session, effects);
         }
-    }
-
-    /// True if the seat behind `key` waited here, or is taken from a connection here that did not know it was dead.
-    fn reclaim_seat(&mut self, key: &SeatKey, user: &UserName, to: SessionId, effects: &mut Effects) -> bool {
-        if self.detached.get(key).is_some_and(|(name, _)| name == user) {
-            self.detached.remove(key);
-            return true;
-        }
-        let held = |(session, name): (SessionId, &UserName)| {
-            (session != to && name == user && self.audience.key_of(session) == Some(key)).then_some(session)
-        };
-        let Some(session) = self.audience.iter().find_map(held) else {
-            return self.audience.key_of(to) == Some(key);
-        };
-        self.audience.leave(session, effects);
-        effects.push(Effect::Replaced { session });
-        true
     }
 
     fn on_send_answered(
@@ -401,6 +373,7 @@ struct Joiner {
     user: UserName,
     terms: Terms,
     left: bool,
+    vouched: bool,
 }
 
 /// A message on its way to the admin node.

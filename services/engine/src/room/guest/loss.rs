@@ -12,9 +12,13 @@ impl Guest {
         if !self.audience.is_empty() {
             effects.push(Effect::Trouble { degraded: true });
         }
+        let vouched = self.vouched();
         self.refuse_pending(effects);
         // It was watched patiently before; classic clients have no way to wait for it.
         let classic = self.dismiss(now, |key| key.is_none(), LeaveReason::NodeUnreachable, effects);
+        for (user, key) in vouched {
+            self.part_unseated(now.mono, user, key, effects);
+        }
         for user in classic {
             self.say_goodbye(&user, effects);
         }
@@ -67,7 +71,7 @@ impl Guest {
         });
         // Whoever is no member any more saw the event and hears nothing more.
         let Some(user) = gone else { return };
-        self.detached.retain(|_, (name, _)| *name != user);
+        self.detached.retain(|_, waiting| *waiting.user() != user);
         let out: Vec<SessionId> = self
             .audience
             .iter()

@@ -1,6 +1,7 @@
 //! A room of an original node `o`, as node `b` sees it: state, input, and the exact list of effects.
 
 mod deletion;
+mod waiting;
 
 use super::*;
 use crate::testing::*;
@@ -74,6 +75,17 @@ fn ask_forward(request: u64, name: &str, text: &str) -> Effect {
         user: user(name),
         content: text.into(),
     })
+}
+
+fn inquire(question: u64, name: &str) -> Effect {
+    Effect::Inquire {
+        question,
+        user: user(name),
+    }
+}
+
+fn inquired(question: u64, nodes: usize) -> Input {
+    Input::Inquired { question, nodes }
 }
 
 fn enter(session: u64, request: u64, name: &str) -> Input {
@@ -676,7 +688,8 @@ fn an_extended_session_that_comes_back_here_finds_its_seat() {
         ]
     );
     assert_eq!(room.on(7, closed(3)), [unsubscribe(3)]);
-    assert_eq!(room.timeout(10_007), [ask_goodbye("vera"), Effect::Idle]);
+    assert_eq!(room.timeout(10_007), [inquire(1, "vera")]);
+    assert_eq!(room.on(10_007, inquired(1, 0)), [ask_goodbye("vera"), Effect::Idle]);
 }
 
 #[test]
