@@ -50,6 +50,8 @@ pub struct RoomLimits {
     pub unknown_after: u64,
     /// How long the seats behind a lost node wait for it.
     pub seat_grace: u64,
+    /// How long another node has to say whether it has a name; whoever takes longer has failed.
+    pub answer_patience: u64,
     /// How long members wait for a failed admin node before they are told that they are out.
     pub unreachable_after: u64,
     /// Most requests that wait for the first claim.
@@ -67,6 +69,7 @@ impl Default for RoomLimits {
             inactivity: 900_000,
             unknown_after: 10_000,
             seat_grace: 10_000,
+            answer_patience: 3_000,
             unreachable_after: 60_000,
             warming: 1_024,
             deletion: DeletionLimits::default(),

@@ -539,6 +539,7 @@ pub fn room_limits(limits: &Limits) -> RoomLimits {
         inactivity: millis(limits.inactivity),
         unknown_after: millis(limits.unknown_after),
         seat_grace: millis(limits.seat_grace),
+        answer_patience: millis(limits.heartbeat_failed),
         unreachable_after: millis(limits.classic_unreachable),
         ..RoomLimits::default()
     }

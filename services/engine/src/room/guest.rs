@@ -314,8 +314,7 @@ impl Guest {
             Pending::Join { .. } | Pending::Check(_) => None,
         });
         let early = self.early.iter().map(|early| early.since.plus(patience));
-        let grace = self.limits.seat_grace;
-        let waiting = self.detached.values().map(|waiting| waiting.deadline(grace));
+        let waiting = self.detached.values().map(|waiting| waiting.deadline(&self.limits));
         sends
             .chain(early)
             .chain(waiting)

@@ -11,9 +11,6 @@
 use super::*;
 use chat_protocol::peer_item::PeerBody;
 
-/// Milliseconds that the other nodes have to answer. Whoever takes longer does not answer heartbeats, either.
-pub(super) const ANSWER_PATIENCE: u64 = 3_000;
-
 /// A seat without its connection.
 #[derive(Debug)]
 pub(super) struct Waiting {
@@ -37,10 +34,10 @@ impl Waiting {
     }
 
     /// When it is decided what becomes of the seat, or asked.
-    pub(super) fn deadline(&self, grace: u64) -> Millis {
+    pub(super) fn deadline(&self, limits: &RoomLimits) -> Millis {
         match &self.inquiry {
-            None => self.since.plus(grace),
-            Some(inquiry) => inquiry.since.plus(ANSWER_PATIENCE),
+            None => self.since.plus(limits.seat_grace),
+            Some(inquiry) => inquiry.since.plus(limits.answer_patience),
         }
     }
 }
@@ -93,8 +90,7 @@ impl Guest {
 
     /// Whose session did not come back is asked for elsewhere; whoever is not known there, either, is given up.
     pub(super) fn end_grace(&mut self, now: Millis, effects: &mut Effects) {
-        let grace = self.limits.seat_grace;
-        let due = |waiting: &Waiting| waiting.deadline(grace) <= now;
+        let due = |waiting: &Waiting| waiting.deadline(&self.limits) <= now;
         let over = self.detached.iter().filter(|(_, waiting)| due(waiting));
         let over: Vec<SeatKey> = over.map(|(key, _)| key.clone()).collect();
         for key in over {
