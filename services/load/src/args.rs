@@ -3,6 +3,7 @@
 use crate::floor::Fault;
 use crate::hostile::HostileArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
 
 /// Puts load on a chat server and checks what it promises. Exit status: 0 all promises kept, 1 a promise broken, 2 the
 /// run itself failed, 3 (of `endure`) too little happened to prove anything.
@@ -148,6 +149,10 @@ pub struct EndureArgs {
     /// session away for more than ten seconds.
     #[arg(long)]
     pub allow_rejoins: bool,
+    /// Write the verdict and the figures into this file at the end, at most 4000 bytes of short lines: what fits into the
+    /// message with which a container ends (`/dev/termination-log`).
+    #[arg(long)]
+    pub report: Option<PathBuf>,
     /// Report as JSON.
     #[arg(long)]
     pub json: bool,

@@ -3,6 +3,7 @@
 use chat_load::args::{Cli, Command, EndureArgs, FloorArgs, IdleArgs, OnceArgs, ResumeArgs, RunArgs};
 use chat_load::endure::Endurance;
 use chat_load::endure::plan::Plan;
+use chat_load::endure::report::Report;
 use chat_load::hostile::{self, HostileArgs};
 use chat_load::scenario::Scenario;
 use chat_load::{CannotRun, floor, idle, once, raise_open_files, resume, run};
@@ -16,6 +17,9 @@ const BROKEN: u8 = 1;
 
 /// Nothing could be said about the server, because the run itself failed.
 const COULD_NOT_RUN: u8 = 2;
+
+/// Most characters of the reason in a brief report of a run that failed itself; four bytes each fit.
+const MOST_REASON: usize = 900;
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
@@ -47,9 +51,26 @@ fn load(args: &RunArgs) -> Result<ExitCode, CannotRun> {
 }
 
 fn endure(args: &EndureArgs) -> Result<ExitCode, CannotRun> {
+    let report = stay(args);
+    if let Some(file) = &args.report {
+        let brief = match &report {
+            Ok(report) => report.to_brief(),
+            Err(why) => {
+                let why: String = why.to_string().chars().take(MOST_REASON).collect();
+                format!("verdict could_not_run\n- {why}\n")
+            }
+        };
+        std::fs::write(file, brief).map_err(|why| CannotRun(format!("cannot write {}: {why}", file.display())))?;
+    }
+    let report = report?;
+    say(&if args.json { report.to_json() } else { report.to_text() })?;
+    Ok(ExitCode::from(report.verdict.exit_status()))
+}
+
+fn stay(args: &EndureArgs) -> Result<Report, CannotRun> {
     let plan = Plan::new(args).map_err(CannotRun)?;
     raise_open_files(plan.connections())?;
-    let report = runtime(1)?.block_on(async {
+    runtime(1)?.block_on(async {
         let mut run = tokio::select! {
             started = Endurance::start(plan) => started?,
             () = asked_to_stop() => return Err(CannotRun("it was stopped before the load began".into())),
@@ -63,9 +84,7 @@ fn endure(args: &EndureArgs) -> Result<ExitCode, CannotRun> {
             report = run.finish() => Ok(report),
             () = asked_to_stop() => Err(CannotRun("it was stopped again before everything was compared".into())),
         }
-    })?;
-    say(&if args.json { report.to_json() } else { report.to_text() })?;
-    Ok(ExitCode::from(report.verdict.exit_status()))
+    })
 }
 
 /// Waits for Ctrl-C or SIGTERM. If signals cannot be had, the process is stopped the hard way.

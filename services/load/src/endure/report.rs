@@ -3,10 +3,14 @@
 use super::crowd::Returns;
 use super::plan::Plan;
 use serde::Serialize;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 /// How many broken promises are told in words.
 const TOLD: usize = 50;
+
+/// Longest brief report, in bytes. A container ends with a message of at most 4096.
+const BRIEF: usize = 4_000;
 
 /// What the run says about the servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -23,6 +27,17 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// In one word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Broken => "broken",
+            Self::Undecided => "undecided",
+            Self::ProvedNothing => "proved_nothing",
+        }
+    }
+
     /// The exit status of a command that found it.
     #[must_use]
     pub const fn exit_status(self) -> u8 {
@@ -177,6 +192,40 @@ impl Report {
         serde_json::to_string(self).unwrap_or_default()
     }
 
+    /// For programs that get only a few bytes: a line for each figure, a word and a number, then as many of the reasons as
+    /// fit, each behind a `-`. At most 4000 bytes.
+    #[must_use]
+    pub fn to_brief(&self) -> String {
+        let mut brief = format!("verdict {}\n", self.verdict.name());
+        let figures = [
+            ("acknowledged", self.acknowledged),
+            ("delivered", self.delivered),
+            ("resumes_min", self.resumes_min),
+            ("resumes_max", self.resumes_max),
+            ("rejoins", self.rejoins),
+            ("heard", self.heard),
+            ("broken", self.broken.count),
+        ];
+        for (name, figure) in figures {
+            let written = writeln!(brief, "{name} {figure}");
+            debug_assert!(written.is_ok(), "writing to a String cannot fail");
+        }
+        let pauses = self
+            .rooms
+            .iter()
+            .map(|room| format!("pause_ms {:.0}", room.longest_pause_ms));
+        let reasons = [&self.broken.first, &self.undecided, &self.too_little];
+        let reasons = reasons.into_iter().flatten().map(|why| format!("- {why}"));
+        for line in pauses.chain(reasons) {
+            if brief.len() + line.len() + 1 > BRIEF {
+                break;
+            }
+            brief.push_str(&line);
+            brief.push('\n');
+        }
+        brief
+    }
+
     /// For people.
     #[must_use]
     pub fn to_text(&self) -> String {
@@ -273,6 +322,32 @@ mod tests {
             (&"kept".into(), &1_250.0.into())
         );
         assert_eq!((&json["resumes_min"], &json["broken"]["count"]), (&1.into(), &0.into()));
+    }
+
+    #[test]
+    fn the_brief_report_has_every_figure_and_fits() {
+        let short = report("--min-acknowledged 1001", |_| {});
+        assert_eq!(
+            short.to_brief(),
+            "verdict proved_nothing\nacknowledged 1000\ndelivered 6000\nresumes_min 1\nresumes_max 4\nrejoins 0\nheard 0\n\
+             broken 0\npause_ms 1250\n- 1000 of 1001 acknowledged messages\n"
+        );
+        let long = report("", |found| {
+            found
+                .broken
+                .extend((0..60).map(|n| format!("room 0: lost {n} {}", "ÿ".repeat(100))));
+        });
+        let brief = long.to_brief();
+        assert!(
+            brief.len() <= BRIEF && brief.len() > BRIEF - 250,
+            "{} bytes",
+            brief.len()
+        );
+        assert!(
+            brief.contains("\nbroken 60\npause_ms 1250\n- room 0: lost 0 ÿ"),
+            "{brief}"
+        );
+        assert!(brief.ends_with("ÿ\n"), "no line is cut: {brief}");
     }
 
     #[test]
