@@ -7,6 +7,7 @@ mod accepted;
 mod conversation;
 mod discovery;
 mod faults;
+mod hooks;
 mod install;
 mod load;
 mod notes;
@@ -179,16 +180,20 @@ pub fn run(names: &[String], say: &mut dyn FnMut(&str)) -> Result<(), String> {
     }
 }
 
-/// Whether what cannot be run counts as failed.
-// A switch of the tests, not a setting of a program.
-#[allow(clippy::disallowed_methods)]
-#[must_use]
-pub fn must_run_all() -> bool {
-    std::env::var("CHAT_KUBE_ALL").is_ok_and(|value| value == "1")
+/// A duration as figures say it.
+fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
 }
 
-/// The command that makes volumes of removed claims usable again, where the cluster does not do that by itself.
+/// Whether what cannot be run counts as failed.
+#[must_use]
+pub fn must_run_all() -> bool {
+    setting("CHAT_KUBE_ALL").is_some_and(|value| value == "1")
+}
+
+/// What a variable of the environment says, unless that is nothing.
+// Switches of the tests, not settings of a program.
 #[allow(clippy::disallowed_methods)]
-pub(crate) fn reclaim_hook() -> Option<String> {
-    std::env::var("CHAT_KUBE_RECLAIM").ok().filter(|hook| !hook.is_empty())
+fn setting(variable: &str) -> Option<String> {
+    std::env::var(variable).ok().filter(|value| !value.is_empty())
 }

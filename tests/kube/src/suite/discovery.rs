@@ -1,7 +1,7 @@
 //! Nodes that come, go, and are found.
 
-use super::release::{NODES, Namespace, Release};
-use super::{LONG, SHORT, Suite};
+use super::release::{NODES, Namespace, QUICK, Release};
+use super::{LONG, SHORT, Suite, seconds};
 use crate::tools::{Beside, until};
 use std::time::{Duration, Instant};
 
@@ -10,14 +10,6 @@ const FOUND: Duration = Duration::from_secs(5);
 
 /// The same where DNS is asked instead.
 const FOUND_BY_DNS: Duration = Duration::from_secs(30);
-
-/// Values under which a pod that is to go goes quickly; everything else has its default.
-const QUICK: [&str; 4] = [
-    "--set",
-    "drain.endpointDelaySeconds=0",
-    "--set",
-    "drain.windowSeconds=1",
-];
 
 /// What was said in the room of a node that goes.
 const WORDS: [&str; 3] = ["first", "second", "third"];
@@ -191,8 +183,4 @@ fn without_identity(object: &str) -> Result<String, String> {
         object["metadata"][field] = serde_json::Value::Null;
     }
     Ok(object.to_string())
-}
-
-fn seconds(duration: Duration) -> String {
-    format!("{:.1} s", duration.as_secs_f64())
 }

@@ -1,6 +1,6 @@
 //! Nodes that end, in all the ways a cluster ends them, while sessions talk.
 
-use super::load::{ACKNOWLEDGED, Kept, Load};
+use super::load::{Load, Plan};
 use super::release::{NODES, Namespace, Release};
 use super::{LONG, Suite};
 use crate::tools::until;
@@ -18,7 +18,13 @@ const ROLLING_LOAD: u32 = 75;
 pub(super) fn killed(suite: &mut Suite<'_>) -> Result<(), String> {
     let release = Release::install("chat", Namespace::restricted("chat-kube-killed")?, &[])?;
     release.found_each_other()?;
-    let load = Load::start(&release, KILL_LOAD, 1)?;
+    let load = Load::start(
+        &release,
+        Plan {
+            seconds: KILL_LOAD,
+            ..Plan::default()
+        },
+    )?;
     let since = Instant::now();
     let names = release.pod_names()?;
     let mut back = Vec::new();
@@ -26,9 +32,7 @@ pub(super) fn killed(suite: &mut Suite<'_>) -> Result<(), String> {
         back.push(kill(&release, name)?);
     }
     let lasted = since.elapsed();
-    if lasted.as_secs() + 10 > KILL_LOAD.into() {
-        return Err(format!("the kills took {lasted:?}, too long for {KILL_LOAD} s of load"));
-    }
+    load.lasts(Duration::from_secs(10))?;
     let kept = load.verdict(&release)?;
     release.remove()?;
     back.sort_unstable();
@@ -45,7 +49,7 @@ pub(super) fn killed(suite: &mut Suite<'_>) -> Result<(), String> {
             back.last().copied().unwrap_or_default().as_secs_f64()
         ),
     );
-    tell(suite, kept.as_ref());
+    kept.tell(suite);
     Ok(())
 }
 
@@ -61,35 +65,32 @@ pub(super) fn rolling(suite: &mut Suite<'_>) -> Result<(), String> {
         ],
     )?;
     release.found_each_other()?;
-    let load = Load::start(&release, ROLLING_LOAD, 1)?;
+    let load = Load::start(
+        &release,
+        Plan {
+            seconds: ROLLING_LOAD,
+            ..Plan::default()
+        },
+    )?;
     let since = Instant::now();
     release.kubectl(&["rollout", "restart", "statefulset/chat"])?;
     release.kubectl(&["rollout", "status", "statefulset/chat", "--timeout=180s"])?;
     let lasted = since.elapsed();
-    if lasted.as_secs() + 5 > ROLLING_LOAD.into() {
-        return Err(format!(
-            "the restart took {lasted:?}, too long for {ROLLING_LOAD} s of load"
-        ));
-    }
+    load.lasts(Duration::from_secs(5))?;
     let kept = load.verdict(&release)?;
     release.remove()?;
     suite.figure("all nodes replaced", format!("in {:.0} s", lasted.as_secs_f64()));
-    tell(suite, kept.as_ref());
+    kept.tell(suite);
     Ok(())
 }
 
 /// Kills a pod without grace; how long until another one of its name is ready.
 fn kill(release: &Release, name: &str) -> Result<Duration, String> {
-    let uid = |release: &Release| {
-        let pods = release.pods()?;
-        let pod = pods.into_iter().find(|pod| pod["metadata"]["name"] == name);
-        pod.ok_or_else(|| format!("there is no {name}"))
-    };
-    let before = uid(release)?["metadata"]["uid"].clone();
+    let before = release.pod(name)?["metadata"]["uid"].clone();
     let since = Instant::now();
     release.kubectl(&["delete", "pod", name, "--grace-period=0", "--force"])?;
     until("the next pod of the name is ready", LONG, || {
-        let pod = uid(release)?;
+        let pod = release.pod(name)?;
         if pod["metadata"]["uid"] != before && pod["status"]["containerStatuses"][0]["ready"] == true {
             Ok(())
         } else {
@@ -99,22 +100,4 @@ fn kill(release: &Release, name: &str) -> Result<Duration, String> {
     let back = since.elapsed();
     release.ready(NODES)?;
     Ok(back)
-}
-
-fn tell(suite: &mut Suite<'_>, kept: Option<&Kept>) {
-    let Some(kept) = kept else {
-        suite.figure(
-            "acknowledged",
-            format!("{ACKNOWLEDGED} or more, nothing lost, doubled or out of order; the figures went with the log"),
-        );
-        return;
-    };
-    suite.figure(
-        "acknowledged",
-        format!("{}, nothing lost, doubled or out of order", kept.acknowledged),
-    );
-    suite.figure("delivered", kept.delivered);
-    let (fewest, most) = kept.resumes;
-    suite.figure("resumes per session", format!("{fewest} to {most}"));
-    suite.figure("longest pause of a room", format!("{:.1} s", kept.longest_pause));
 }

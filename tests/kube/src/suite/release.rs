@@ -1,6 +1,7 @@
 //! A release of the chart in a namespace of its own.
 
-use super::{LONG, SHORT, reclaim_hook};
+use super::hooks::Hook;
+use super::{LONG, SHORT};
 use crate::helm::chart;
 use crate::tools::{self, Beside, Said, until};
 use serde_json::Value as Json;
@@ -8,6 +9,14 @@ use std::time::{Duration, Instant};
 
 /// How many nodes the chart's default values ask for.
 pub(super) const NODES: usize = 3;
+
+/// Values under which a pod that is to go goes quickly; everything else has its default.
+pub(super) const QUICK: [&str; 4] = [
+    "--set",
+    "drain.endpointDelaySeconds=0",
+    "--set",
+    "drain.windowSeconds=1",
+];
 
 /// The namespace goes when it is dropped; [`Self::remove`] also waits for that.
 #[derive(Debug)]
@@ -39,10 +48,12 @@ impl Namespace {
     /// Removes it with all that is in it, and waits.
     pub(super) fn remove(self) -> Result<(), String> {
         self.delete(true)?;
-        if let Some(hook) = reclaim_hook() {
-            tools::output("sh", &["-c", &hook], SHORT)?;
-        }
-        Ok(())
+        until("nothing is left", SHORT, || {
+            if Hook::Reclaim.command().is_some() {
+                Hook::Reclaim.call(&[])?;
+            }
+            left(&self.name)
+        })
     }
 
     fn delete(&self, wait: bool) -> Result<(), String> {
@@ -69,6 +80,38 @@ impl Namespace {
             "--timeout=180s",
         ])
         .map(drop)
+    }
+}
+
+/// Looks whether a removed namespace left anything that would be in the way of the next.
+fn left(namespace: &str) -> Result<(), String> {
+    let read = |kind: &str| -> Result<Vec<Json>, String> {
+        let list = kubectl(&["get", kind, "--output=json"])?;
+        let list: Json = serde_json::from_str(&list).map_err(|why| why.to_string())?;
+        Ok(list["items"].as_array().cloned().unwrap_or_default())
+    };
+    let mut found = Vec::new();
+    let volumes = read("persistentvolumes")?;
+    found.extend(volumes.iter().filter(|volume| {
+        // Without the hook it is the storage of the cluster that decides what becomes of a volume.
+        Hook::Reclaim.command().is_some() && volume["spec"]["claimRef"]["namespace"] == namespace
+    }));
+    let namespaces = read("namespaces")?;
+    found.extend(namespaces.iter().filter(|other| other["metadata"]["name"] == namespace));
+    let machines = read("nodes")?;
+    found.extend(
+        machines
+            .iter()
+            .filter(|machine| machine["spec"]["unschedulable"] == true),
+    );
+    if found.is_empty() {
+        Ok(())
+    } else {
+        let names: Vec<String> = found
+            .iter()
+            .map(|object| format!("{} {}", object["kind"], object["metadata"]["name"]))
+            .collect();
+        Err(format!("{namespace} left: {}", names.join(", ")))
     }
 }
 
@@ -137,6 +180,13 @@ impl Release {
         Ok(list["items"].as_array().cloned().unwrap_or_default())
     }
 
+    /// One of them.
+    pub(super) fn pod(&self, name: &str) -> Result<Json, String> {
+        let mut pods = self.pods()?.into_iter();
+        let pod = pods.find(|pod| pod["metadata"]["name"] == name);
+        pod.ok_or_else(|| format!("there is no {name}"))
+    }
+
     /// Their names.
     pub(super) fn pod_names(&self) -> Result<Vec<String>, String> {
         let name = |pod: &Json| pod["metadata"]["name"].as_str().map(str::to_owned);
@@ -162,16 +212,21 @@ impl Release {
         }
     }
 
+    /// Whether every node says that every other one is healthy.
+    pub(super) fn all_healthy(&self, names: &[String]) -> Result<(), String> {
+        for name in names {
+            for peer in names.iter().filter(|peer| *peer != name) {
+                self.says(name, &format!("chat_peer_health{{peer=\"{peer}\"}} 2"))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Waits until every node says that every other one is healthy.
     pub(super) fn found_each_other(&self) -> Result<(), String> {
         let names = self.pod_names()?;
         until("all nodes are healthy peers of each other", SHORT, || {
-            for name in &names {
-                for peer in names.iter().filter(|peer| *peer != name) {
-                    self.says(name, &format!("chat_peer_health{{peer=\"{peer}\"}} 2"))?;
-                }
-            }
-            Ok(())
+            self.all_healthy(&names)
         })
     }
 
