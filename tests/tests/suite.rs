@@ -25,6 +25,8 @@ mod hostile;
 mod line_client;
 #[path = "suite/lives.rs"]
 mod lives;
+#[path = "suite/malformed_heads.rs"]
+mod malformed_heads;
 #[path = "suite/mixed.rs"]
 mod mixed;
 #[path = "suite/mixed_deletion.rs"]

@@ -8,6 +8,7 @@ mod line;
 pub mod ops;
 mod patient;
 pub mod peer_rpc;
+mod strict;
 pub mod websocket;
 
 use crate::config::Limits;
@@ -21,6 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::sync::Arc;
 use std::time::Duration;
+use strict::{Bodies, Strict};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -113,13 +115,14 @@ async fn handshake(stream: TcpStream, port: ClientPort, of_address: OfAddress) {
     drop(stream.set_nodelay(true));
     let header_timeout = port.limits.header_timeout;
     let service = warp::service(websocket::filter(port, Arc::new(of_address)));
+    let stream = TokioIo::new(Strict::new(stream, Bodies::None));
     // An error here is the client's: it went away or did not speak HTTP.
     drop(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(header_timeout)
             .max_buf_size(HEAD_BUFFER)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+            .serve_connection(stream, TowerToHyperService::new(service))
             .with_upgrades()
             .await,
     );

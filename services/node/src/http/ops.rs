@@ -12,6 +12,8 @@ pub(crate) use probes::BEAT;
 pub use probes::{Pulse, Pulses, Readiness, Stage};
 pub use runtime::OpsRuntime;
 
+use super::HEAD_BUFFER;
+use super::strict::{Bodies, Strict};
 use crate::telemetry::metrics::Metrics;
 use http::{Response, StatusCode, header};
 use hyper::server::conn::http1;
@@ -106,11 +108,13 @@ async fn accept(listener: TcpListener, routes: BoxedFilter<(Response<String>,)>)
 }
 
 async fn serve(stream: TcpStream, routes: BoxedFilter<(Response<String>,)>) {
+    let stream = TokioIo::new(Strict::new(stream, Bodies::None));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(CONNECTION_TIMEOUT)
         .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(warp::service(routes)));
+        .max_buf_size(HEAD_BUFFER)
+        .serve_connection(stream, TowerToHyperService::new(warp::service(routes)));
     match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "a connection to the operations port broke"),
@@ -142,7 +146,10 @@ fn routes(state: OpsState) -> BoxedFilter<(Response<String>,)> {
         Stage::Starting => plain(StatusCode::SERVICE_UNAVAILABLE, "starting\n".into()),
         Stage::Ready | Stage::Stopping => plain(StatusCode::OK, "started\n".into()),
     });
+    // A target for another host than the head names is for somebody else. Which host that is does not matter.
+    let one_host = warp::host::optional().map(|_| ()).untuple_one();
     warp::get()
+        .and(one_host)
         .and(metrics.or(live).unify().or(ready).unify().or(startup).unify())
         .boxed()
 }

@@ -12,6 +12,7 @@ use super::ACCEPT_PAUSE;
 use super::doors::{Addresses, Place, Places};
 use super::line::{Line, Watch};
 use super::patient::Patient;
+use super::strict::{Bodies, Strict};
 use crate::aside::{Aside, Priority};
 use crate::config::Limits;
 use crate::peers::auth::gate::{self as auth, Admitted, Sealer, Who};
@@ -27,6 +28,7 @@ use http::{HeaderMap, Method, Response, StatusCode, header};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
 use std::future::ready;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -116,7 +118,7 @@ async fn serve(stream: TcpStream, port: PeerPort, place: Arc<Place>) {
         written: Mutex::default(),
     });
     let service = warp::service(filter(port, Arc::clone(&place), Arc::clone(&last)));
-    let stream = TokioIo::new(Patient::new(line, header_timeout));
+    let stream = TokioIo::new(Strict::new(Patient::new(line, header_timeout), Bodies::Counted));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
@@ -162,18 +164,15 @@ impl LastAnswer {
 fn filter(port: PeerPort, place: Arc<Place>, last: Arc<LastAnswer>) -> BoxedFilter<(impl Reply,)> {
     let path = warp::path::end().or(warp::path("RPC2").and(warp::path::end())).unify();
     let body_timeout = port.limits.header_timeout;
-    // Every browser says from where a page posts, and no node does.
-    let no_page = warp::header::headers_cloned()
-        .and_then(|headers: HeaderMap| async move {
-            if headers.contains_key(header::ORIGIN) {
-                return Err(warp::reject::custom(Refused(StatusCode::FORBIDDEN)));
-            }
-            Ok(())
-        })
+    let for_us = warp::header::headers_cloned()
+        .and_then(|headers: HeaderMap| ready(for_us(&headers).map_err(|why| warp::reject::custom(Refused(why)))))
         .untuple_one();
+    // A target that names another host than the head is for somebody else. Which host that is does not matter.
+    let one_host = warp::host::optional().map(|_| ()).untuple_one();
     let gated = port.clone();
     path.and(warp::post())
-        .and(no_page)
+        .and(one_host)
+        .and(for_us)
         .and(warp::body::content_length_limit(MAX_REQUEST_BODY as u64))
         .and(warp::path::full())
         .and(warp::header::headers_cloned())
@@ -213,14 +212,7 @@ fn filter(port: PeerPort, place: Arc<Place>, last: Arc<LastAnswer>) -> BoxedFilt
                 answer
             }
         })
-        .recover(|rejection: Rejection| async move {
-            let Some(Refused(status)) = rejection.find() else {
-                return Err(rejection);
-            };
-            let mut response = Response::new(String::new());
-            *response.status_mut() = *status;
-            Ok(response)
-        })
+        .recover(|rejection: Rejection| ready(Ok::<_, Infallible>(refusal(status_of(&rejection)))))
         .boxed()
 }
 
@@ -229,6 +221,46 @@ fn filter(port: PeerPort, place: Arc<Place>, last: Arc<LastAnswer>) -> BoxedFilt
 struct Refused(StatusCode);
 
 impl warp::reject::Reject for Refused {}
+
+/// Every browser says from where a page posts, also to the host that it came from, and no node does: so it does not help a page
+/// that its own name was made to lead here.
+fn for_us(headers: &HeaderMap) -> Result<(), StatusCode> {
+    if headers.contains_key(header::ORIGIN) {
+        return Err(StatusCode::FORBIDDEN);
+    }
+    match headers.get(header::EXPECT) {
+        Some(expected) if !expected.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
+            Err(StatusCode::EXPECTATION_FAILED)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn status_of(rejection: &Rejection) -> StatusCode {
+    if let Some(Refused(status)) = rejection.find() {
+        *status
+    } else if rejection.is_not_found() {
+        StatusCode::NOT_FOUND
+    } else if rejection.find::<warp::reject::MethodNotAllowed>().is_some() {
+        StatusCode::METHOD_NOT_ALLOWED
+    } else if rejection.find::<warp::reject::LengthRequired>().is_some() {
+        StatusCode::LENGTH_REQUIRED
+    } else if rejection.find::<warp::reject::PayloadTooLarge>().is_some() {
+        StatusCode::PAYLOAD_TOO_LARGE
+    } else {
+        StatusCode::BAD_REQUEST
+    }
+}
+
+/// Whoever sends what is no call is no node, and what comes behind it is not read.
+fn refusal(status: StatusCode) -> Response<&'static str> {
+    let mut response = Response::new("");
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    response
+}
 
 /// A body, and its hash if it is wanted; `None` if it breaks off or is too long.
 async fn collect<B: bytes::Buf>(

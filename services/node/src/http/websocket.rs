@@ -2,6 +2,7 @@
 
 use super::ClientPort;
 use super::doors::OfAddress;
+use super::strict::Strict;
 use crate::session::intake::Intake;
 use crate::session::io::SessionIo;
 use crate::session::outbound::{Outbound, Sent};
@@ -27,6 +28,8 @@ pub(super) fn filter(port: ClientPort, of_address: Arc<OfAddress>) -> BoxedFilte
         .and(warp::header::exact_ignore_case("upgrade", "websocket"))
         .and(warp::header::exact("sec-websocket-version", "13"))
         .and(warp::header::<String>("sec-websocket-key"))
+        // Not for another host than the head names. Which one that is does not matter.
+        .and(warp::host::optional().map(|_| ()).untuple_one())
         .and(warp::ext::get::<OnUpgrade>())
         .map(move |key: String, upgrade: OnUpgrade| {
             let (port, of_address) = (port.clone(), Arc::clone(&of_address));
@@ -73,7 +76,7 @@ async fn run(upgrade: OnUpgrade, port: ClientPort) {
         return;
     };
     // The accept loop serves nothing but TCP, so this is what is inside.
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+    let Ok(parts) = upgraded.downcast::<TokioIo<Strict<TcpStream>>>() else {
         metrics.connections_refused.invalid.inc();
         return;
     };
@@ -84,7 +87,11 @@ async fn run(upgrade: OnUpgrade, port: ClientPort) {
         frames: metrics.frames_sent.clone(),
         bytes: metrics.bytes_sent.clone(),
     };
-    let outbound = Outbound::new(Arc::new(parts.io.into_inner()), port.limits.outbound_bytes, sent);
+    let outbound = Outbound::new(
+        Arc::new(parts.io.into_inner().into_inner()),
+        port.limits.outbound_bytes,
+        sent,
+    );
     let intake = Intake::new(Arc::clone(&port.inbound));
     if !intake.received(early.len()) {
         metrics.connections_refused.connections.inc();
