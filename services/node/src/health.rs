@@ -31,7 +31,7 @@ pub(crate) fn get(host: &str, port: u16, path: &str, patience: Duration) -> Resu
         .set_write_timeout(Some(left(deadline)?))
         .map_err(|why| why.to_string())?;
     // Version 1.0 asks for a body that ends with the connection.
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", in_a_head(host));
     stream.write_all(request.as_bytes()).map_err(|why| why.to_string())?;
     let mut answer = Vec::new();
     let mut piece = [0; 16 << 10];
@@ -53,6 +53,15 @@ pub(crate) fn get(host: &str, port: u16, path: &str, patience: Duration) -> Resu
         }
     }
     parse(&answer).ok_or_else(|| "the answer is no HTTP".into())
+}
+
+/// A host as a head names it: an address of IPv6 in brackets, without which it is none.
+fn in_a_head(host: &str) -> String {
+    if host.contains(':') && !host.starts_with('[') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    }
 }
 
 fn connect(host: &str, port: u16, deadline: Instant) -> Result<TcpStream, String> {
@@ -119,6 +128,13 @@ mod tests {
         assert_eq!(serving.join().unwrap(), "GET /live HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n");
         let (port, _serving) = server("HTTP/1.1 503 Service Unavailable\r\n\r\nstopping\n");
         assert_eq!(ask(&options(port)), Err("stopping".into()));
+    }
+
+    #[test]
+    fn an_address_of_ipv6_is_named_in_brackets() {
+        assert_eq!(in_a_head("::1"), "[::1]");
+        assert_eq!(in_a_head("[::1]"), "[::1]");
+        assert_eq!(in_a_head("node1.chat"), "node1.chat");
     }
 
     #[test]

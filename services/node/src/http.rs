@@ -26,6 +26,7 @@ use strict::{Bodies, Strict};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use warp::{Filter, Rejection};
 
 /// Wait after a failed accept: out of file descriptors is not over at once.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -126,4 +127,9 @@ async fn handshake(stream: TcpStream, port: ClientPort, of_address: OfAddress) {
             .with_upgrades()
             .await,
     );
+}
+
+/// Lets no target pass that names another host than the head does: it is for somebody else. Which host that is does not matter.
+fn one_host() -> impl Filter<Extract = (), Error = Rejection> + Copy {
+    warp::host::optional().map(|_| ()).untuple_one()
 }

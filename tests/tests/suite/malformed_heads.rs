@@ -1,6 +1,7 @@
 //! Requests that two could read as two things, and others that are none, over raw sockets, at each of the three ports: each has
 //! one answer or none, does nothing, and is the last on its connection.
 
+use cases::{head, length, wrong_anywhere, wrong_for_a_node};
 use chat_client::request;
 use chat_protocol::peer_xml::write_call;
 use chat_tests::scripted_peer::{ScriptedPeer, text};
@@ -8,6 +9,9 @@ use chat_tests::{Client, PATIENCE, TestNode};
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+#[path = "malformed_heads/cases.rs"]
+mod cases;
 
 /// Sends bytes and reads until the node closes, which it does by itself.
 async fn answers(to: SocketAddr, bytes: &[u8]) -> String {
@@ -24,174 +28,6 @@ async fn answers(to: SocketAddr, bytes: &[u8]) -> String {
 fn statuses(answers: &str) -> Vec<&str> {
     let heads = answers.match_indices("HTTP/1.").map(|(at, _)| &answers[at..]);
     heads.filter_map(|head| head.split(' ').nth(1)).collect()
-}
-
-/// A head: its first line and its fields, as they are.
-fn head(first: &str, fields: &[&str]) -> String {
-    let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
-    format!("{first}\r\n{fields}\r\n")
-}
-
-/// What is wrong with a request, the request, and the status that answers it.
-type Case = (&'static str, Vec<u8>, &'static str);
-
-/// What is wrong whatever the port. `first` is a good first line, `others` are good fields that say nothing of a body, and
-/// `body` is the body that belongs to them, if one does.
-fn wrong_anywhere(first: &str, others: &str, body: &str) -> Vec<Case> {
-    let mut words = first.split(' ');
-    let (method, target) = (words.next().expect("a method"), words.next().expect("a target"));
-    let length = length(body);
-    let wrong = |first: &str, fields: &[&str]| format!("{}{body}", head(first, fields)).into_bytes();
-    let line = |line: String| wrong(&line, &["Host: x", others, &length]);
-    // Nothing else says how long the body is.
-    let sizes = |sizes: &[&str]| wrong(first, &[&["Host: x", others], sizes].concat());
-    let fields = |fields: &[&str]| wrong(first, &[&["Host: x", others, length.as_str()], fields].concat());
-    let feeds = |feed: &str, good: &str| {
-        let whole = format!("{}{body}", head(first, &["Host: x", others, &length]));
-        whole.replacen(good, feed, 1).into_bytes()
-    };
-    let long = "x".repeat(70_000);
-    let many: Vec<String> = (0..200).map(|n| format!("F{n}: x")).collect();
-    let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    vec![
-        (
-            "a length and a chunked body",
-            sizes(&["Content-Length: 3", "Transfer-Encoding: chunked"]),
-            "400",
-        ),
-        (
-            "a chunked body and a length",
-            sizes(&["Transfer-Encoding: chunked", "Content-Length: 3"]),
-            "400",
-        ),
-        (
-            "two lengths that differ",
-            sizes(&["Content-Length: 3", "Content-Length: 4"]),
-            "400",
-        ),
-        (
-            "the same length twice",
-            sizes(&["Content-Length: 3", "content-length: 3"]),
-            "400",
-        ),
-        ("a list of lengths", sizes(&["Content-Length: 3, 3"]), "400"),
-        ("a length with a sign", sizes(&["Content-Length: +3"]), "400"),
-        ("a length below nothing", sizes(&["Content-Length: -3"]), "400"),
-        ("a length in another base", sizes(&["Content-Length: 0x3"]), "400"),
-        ("a length of nothing at all", sizes(&["Content-Length:"]), "400"),
-        (
-            "a length beyond all numbers",
-            sizes(&["Content-Length: 99999999999999999999"]),
-            "400",
-        ),
-        (
-            "a coding that is not chunked",
-            sizes(&["Transfer-Encoding: gzip"]),
-            "400",
-        ),
-        (
-            "chunked, and then something else",
-            sizes(&["Transfer-Encoding: chunked, identity"]),
-            "400",
-        ),
-        (
-            "a chunked body of HTTP/1.0",
-            wrong(&format!("{method} {target} HTTP/1.0"), &["Transfer-Encoding: chunked"]),
-            "400",
-        ),
-        (
-            "a field that goes on in the next line",
-            fields(&["Folded: a", " b"]),
-            "400",
-        ),
-        (
-            "a first field that is folded",
-            wrong(first, &[" Host: x", others, &length]),
-            "400",
-        ),
-        ("a length that is folded", sizes(&["Content-Length:", "\t3"]), "400"),
-        ("a blank before the colon", fields(&["Spaced : a"]), "400"),
-        (
-            "a length with a blank before the colon",
-            sizes(&["Content-Length : 3"]),
-            "400",
-        ),
-        ("a line without a colon", fields(&["nothing"]), "400"),
-        ("a field without a name", fields(&[": nothing"]), "400"),
-        ("a NUL in a value", fields(&["Nul: a\0b"]), "400"),
-        ("a NUL in a name", fields(&["N\0l: a"]), "400"),
-        (
-            "a NUL in the target",
-            line(format!("{method} {target}\0 HTTP/1.1")),
-            "400",
-        ),
-        ("a control character in a value", fields(&["Bell: \u{7}"]), "400"),
-        ("letters beyond ASCII in a name", fields(&["N\u{e4}me: a"]), "400"),
-        ("a carriage return alone", fields(&["A: a\rB: b"]), "400"),
-        (
-            "a line feed alone behind the first line",
-            feeds("HTTP/1.1\nHost", "HTTP/1.1\r\nHost"),
-            "400",
-        ),
-        (
-            "a line feed alone behind a field",
-            feeds("Host: x\n", "Host: x\r\n"),
-            "400",
-        ),
-        (
-            "a line feed alone at the end of the head",
-            feeds("\r\n\n", "\r\n\r\n"),
-            "400",
-        ),
-        (
-            "nothing but line feeds",
-            head(first, &["Host: x", others, &length])
-                .replace('\r', "")
-                .into_bytes(),
-            "400",
-        ),
-        ("a line feed in front", feeds(&format!("\n{method}"), method), "400"),
-        (
-            "empty lines in front",
-            feeds(&format!("\r\n\r\n{method}"), method),
-            "400",
-        ),
-        ("no host", wrong(first, &[others, &length]), "400"),
-        ("two hosts", fields(&["Host: y"]), "400"),
-        ("twice the same host", fields(&["host: x"]), "400"),
-        (
-            "a field that is longer than all heads together may be",
-            fields(&[&format!("Long: {long}")]),
-            "431",
-        ),
-        (
-            "a target that is longer than a head may be",
-            line(format!("{method} {target}{long} HTTP/1.1")),
-            "431",
-        ),
-        ("too many fields", fields(&many), "431"),
-        ("a method that is none", line(format!("P@ST {target} HTTP/1.1")), "400"),
-        ("a blank in front of the method", line(format!(" {first}")), "400"),
-        (
-            "two blanks in the first line",
-            line(format!("{method}  {target} HTTP/1.1")),
-            "400",
-        ),
-        ("HTTP/0.9", format!("{method} {target}\r\n").into_bytes(), "400"),
-        ("HTTP/1.2", line(format!("{method} {target} HTTP/1.2")), "400"),
-        ("HTTP/2.0 by name", line(format!("{method} {target} HTTP/2.0")), "400"),
-        (
-            "the beginning of HTTP/2",
-            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
-            "400",
-        ),
-        (
-            "the beginning of TLS",
-            b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03".to_vec(),
-            "400",
-        ),
-        ("a greeting of something else", b"EHLO mail.example\r\n".to_vec(), "400"),
-    ]
 }
 
 /// A node with a room, in which somebody listens who would hear whatever a call does.
@@ -235,93 +71,6 @@ impl PeerPort {
     }
 }
 
-fn length(body: &str) -> String {
-    format!("Content-Length: {}", body.len())
-}
-
-fn wrong_for_a_node(body: &str) -> Vec<Case> {
-    let length = length(body);
-    let whole = |first: &str, fields: &[&str]| {
-        let mut all = vec![length.as_str()];
-        all.extend(fields);
-        format!("{}{body}", head(first, &all)).into_bytes()
-    };
-    let call = |fields: &[&str]| {
-        let mut all = vec!["Host: x"];
-        all.extend(fields);
-        whole("POST / HTTP/1.1", &all)
-    };
-    let line = |first: &str| whole(first, &["Host: x"]);
-    let chunked = |chunks: &str| {
-        let head = head("POST / HTTP/1.1", &["Host: x", "Transfer-Encoding: chunked"]);
-        format!("{head}{chunks}").into_bytes()
-    };
-    let one_chunk = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
-    vec![
-        ("a body in chunks", chunked(&one_chunk), "411"),
-        ("a chunk of no size", chunked("\r\n"), "411"),
-        (
-            "a chunk of a size that is no number",
-            chunked("five\r\nabcde\r\n0\r\n\r\n"),
-            "411",
-        ),
-        (
-            "a chunk of a size beyond all numbers",
-            chunked("fffffffffffffffff\r\n"),
-            "411",
-        ),
-        ("no length", head("POST / HTTP/1.1", &["Host: x"]).into_bytes(), "411"),
-        (
-            "a body that is too long",
-            head("POST / HTTP/1.1", &["Host: x", "Content-Length: 99999999"]).into_bytes(),
-            "413",
-        ),
-        ("a host that is none", whole("POST / HTTP/1.1", &["Host: x y"]), "400"),
-        ("a host of nothing", whole("POST / HTTP/1.1", &["Host:"]), "400"),
-        (
-            "another host in the target",
-            line("POST http://elsewhere.example/RPC2 HTTP/1.1"),
-            "400",
-        ),
-        (
-            "another port in the target",
-            line("POST http://x:1/RPC2 HTTP/1.1"),
-            "400",
-        ),
-        ("another path", line("POST /other HTTP/1.1"), "404"),
-        ("a path with more behind it", line("POST /RPC2/more HTTP/1.1"), "404"),
-        ("a path by detours", line("POST /RPC2/../RPC2 HTTP/1.1"), "404"),
-        ("everything for a path", line("POST * HTTP/1.1"), "404"),
-        ("a GET", line("GET / HTTP/1.1"), "405"),
-        ("a PUT", line("PUT /RPC2 HTTP/1.1"), "405"),
-        ("a DELETE", line("DELETE / HTTP/1.1"), "405"),
-        ("a TRACE", line("TRACE / HTTP/1.1"), "405"),
-        (
-            "what a browser asks before it posts",
-            line("OPTIONS /RPC2 HTTP/1.1"),
-            "405",
-        ),
-        ("a method in small letters", line("post / HTTP/1.1"), "405"),
-        (
-            "a method that nobody has heard of",
-            line("FROBNICATE / HTTP/1.1"),
-            "405",
-        ),
-        ("what is asked of a proxy", line("CONNECT x:80 HTTP/1.1"), "405"),
-        ("a page of another site", call(&["Origin: http://evil.example"]), "403"),
-        (
-            "a page whose site was made to lead here",
-            whole(
-                "POST / HTTP/1.1",
-                &["Host: evil.example", "Origin: http://evil.example"],
-            ),
-            "403",
-        ),
-        ("a page that hides where it is from", call(&["Origin: null"]), "403"),
-        ("an expectation that nobody meets", call(&["Expect: a miracle"]), "417"),
-    ]
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_with_a_malformed_head_is_refused_and_nothing_behind_it_is_executed() {
     let mut port = PeerPort::start().await;
@@ -350,7 +99,20 @@ async fn calls_before_a_malformed_head_are_executed_and_those_behind_it_are_not(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_callers_that_there_are_send_is_taken() {
+async fn a_call_inside_the_body_of_another_is_not_executed() {
+    let mut port = PeerPort::start().await;
+    let inside = port.whole("mallory");
+    let outside = format!("{}{inside}", head("POST / HTTP/1.1", &["Host: x", &length(&inside)]));
+    let close = port.whole("otto").replacen("\r\n", "\r\nConnection: close\r\n", 1);
+    let answer = answers(port.node.addresses.xmlrpc, format!("{outside}{close}").as_bytes()).await;
+    assert_eq!(statuses(&answer), ["200", "200"], "{answer}");
+    assert_eq!(answer.matches("faultCode").count(), 1, "{answer}");
+    assert_eq!(port.listens.next().await["data"]["username"], "otto");
+    port.nobody_came_before("vera", "a call in a body").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_nodes_that_there_are_send_is_taken() {
     let mut port = PeerPort::start().await;
     let close = "Connection: close";
     for (nth, (who, first, fields, expected)) in [
@@ -440,6 +202,63 @@ const UPGRADE: [&str; 4] = [
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 ];
 
+#[tokio::test]
+async fn what_the_clients_that_there_are_send_becomes_a_session() {
+    let node = TestNode::start().await;
+    let key = UPGRADE[3];
+    for (who, fields) in [
+        (
+            "websockets of Python",
+            &[
+                "Host: localhost:8080",
+                "Upgrade: websocket",
+                "Connection: Upgrade",
+                key,
+                "Sec-WebSocket-Version: 13",
+                "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits",
+                "User-Agent: Python/3.11 websockets/12.0",
+            ][..],
+        ),
+        (
+            "a browser",
+            &[
+                "Host: chat.example",
+                "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+                "Accept-Encoding: gzip, deflate, br, zstd",
+                "Sec-WebSocket-Version: 13",
+                "Origin: https://chat.example",
+                key,
+                "Connection: keep-alive, Upgrade",
+                "Cookie: a=b; c=d",
+                "Upgrade: websocket",
+            ],
+        ),
+        (
+            "a proxy",
+            &[
+                "Host: chat_nodes",
+                "Upgrade: websocket",
+                "Connection: upgrade",
+                "X-Real-IP: 10.0.0.1",
+                "X-Forwarded-For: 10.0.0.1, 10.0.0.2",
+                "sec-websocket-version: 13",
+                key,
+                "Content-Length: 0",
+            ],
+        ),
+    ] {
+        // With a close behind it, so that the node closes the connection.
+        let request = [
+            head("GET /ws?x=y HTTP/1.1", fields).as_bytes(),
+            &[0x88, 0x80, 0, 0, 0, 0],
+        ]
+        .concat();
+        let answer = answers(node.addresses.websocket, &request).await;
+        assert_eq!(statuses(&answer), ["101"], "{who}: {answer}");
+    }
+    assert_eq!(connections(&node).await, "3");
+}
+
 async fn connections(node: &TestNode) -> String {
     let metrics = node.metrics().await;
     let line = metrics
@@ -527,5 +346,55 @@ async fn the_operations_port_says_nothing_to_a_malformed_head_nor_to_one_behind_
         assert_eq!(statuses(&answer), [*status], "{wrong}: {answer}");
         assert!(!answer.contains("chat_connections"), "{wrong}: {answer}");
         assert!(node.operations("/live").await.ends_with("live\n"), "after {wrong}");
+    }
+}
+
+#[tokio::test]
+async fn probes_and_scrapes_as_there_are_get_their_answers() {
+    let node = TestNode::start().await;
+    let ready = async {
+        while !node.operations("/ready").await.ends_with("\r\n\r\nready\n") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, ready).await.expect("it starts");
+    let kubelet = ["User-Agent: kube-probe/1.31", "Accept: */*", "Connection: close"];
+    for (who, first, fields, says) in [
+        (
+            "Kubernetes",
+            "GET /ready HTTP/1.1",
+            &[&["Host: 10.244.0.7:9100"], &kubelet[..]].concat()[..],
+            "ready",
+        ),
+        (
+            "Kubernetes with IPv6",
+            "GET /live HTTP/1.1",
+            &[&["Host: [fd00:10:244::7]:9100"], &kubelet[..]].concat(),
+            "live",
+        ),
+        (
+            "Prometheus",
+            "GET /metrics HTTP/1.1",
+            &[
+                "Host: chat-0.chat-peers.default.svc.cluster.local:9100",
+                "User-Agent: Prometheus/2.53.0",
+                "Accept: application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1",
+                "Accept-Encoding: gzip",
+                "X-Prometheus-Scrape-Timeout-Seconds: 10",
+            ],
+            "chat_connections_total",
+        ),
+        (
+            "curl",
+            "GET /startup HTTP/1.1",
+            &["Host: localhost:9100", "User-Agent: curl/8.5.0", "Accept: */*"],
+            "started",
+        ),
+        ("chat-node health", "GET /ready HTTP/1.0", &["Host: [::1]"], "ready"),
+        ("a check of a proxy", "GET /ready HTTP/1.0", &[], "ready"),
+    ] {
+        let answer = answers(node.addresses.operations, head(first, fields).as_bytes()).await;
+        assert_eq!(statuses(&answer), ["200"], "{who}: {answer}");
+        assert!(answer.contains(says), "{who}: {answer}");
     }
 }

@@ -12,8 +12,8 @@ pub(crate) use probes::BEAT;
 pub use probes::{Pulse, Pulses, Readiness, Stage};
 pub use runtime::OpsRuntime;
 
-use super::HEAD_BUFFER;
 use super::strict::{Bodies, Strict};
+use super::{HEAD_BUFFER, one_host};
 use crate::telemetry::metrics::Metrics;
 use http::{Response, StatusCode, header};
 use hyper::server::conn::http1;
@@ -146,10 +146,8 @@ fn routes(state: OpsState) -> BoxedFilter<(Response<String>,)> {
         Stage::Starting => plain(StatusCode::SERVICE_UNAVAILABLE, "starting\n".into()),
         Stage::Ready | Stage::Stopping => plain(StatusCode::OK, "started\n".into()),
     });
-    // A target for another host than the head names is for somebody else. Which host that is does not matter.
-    let one_host = warp::host::optional().map(|_| ()).untuple_one();
     warp::get()
-        .and(one_host)
+        .and(one_host())
         .and(metrics.or(live).unify().or(ready).unify().or(startup).unify())
         .boxed()
 }

@@ -8,11 +8,11 @@
 //! a silent connection makes way for the next one, a body and an answer have a deadline, a long document waits for the one
 //! before it, and so does what has to be looked up, and the longest answer is made once for all who ask for it.
 
-use super::ACCEPT_PAUSE;
 use super::doors::{Addresses, Place, Places};
 use super::line::{Line, Watch};
 use super::patient::Patient;
 use super::strict::{Bodies, Strict};
+use super::{ACCEPT_PAUSE, one_host};
 use crate::aside::{Aside, Priority};
 use crate::config::Limits;
 use crate::peers::auth::gate::{self as auth, Admitted, Sealer, Who};
@@ -167,11 +167,9 @@ fn filter(port: PeerPort, place: Arc<Place>, last: Arc<LastAnswer>) -> BoxedFilt
     let for_us = warp::header::headers_cloned()
         .and_then(|headers: HeaderMap| ready(for_us(&headers).map_err(|why| warp::reject::custom(Refused(why)))))
         .untuple_one();
-    // A target that names another host than the head is for somebody else. Which host that is does not matter.
-    let one_host = warp::host::optional().map(|_| ()).untuple_one();
     let gated = port.clone();
     path.and(warp::post())
-        .and(one_host)
+        .and(one_host())
         .and(for_us)
         .and(warp::body::content_length_limit(MAX_REQUEST_BODY as u64))
         .and(warp::path::full())

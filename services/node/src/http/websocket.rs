@@ -1,8 +1,8 @@
 //! From an HTTP request to a WebSocket: any path upgrades, anything else is told so (426).
 
-use super::ClientPort;
 use super::doors::OfAddress;
 use super::strict::Strict;
+use super::{ClientPort, one_host};
 use crate::session::intake::Intake;
 use crate::session::io::SessionIo;
 use crate::session::outbound::{Outbound, Sent};
@@ -28,8 +28,7 @@ pub(super) fn filter(port: ClientPort, of_address: Arc<OfAddress>) -> BoxedFilte
         .and(warp::header::exact_ignore_case("upgrade", "websocket"))
         .and(warp::header::exact("sec-websocket-version", "13"))
         .and(warp::header::<String>("sec-websocket-key"))
-        // Not for another host than the head names. Which one that is does not matter.
-        .and(warp::host::optional().map(|_| ()).untuple_one())
+        .and(one_host())
         .and(warp::ext::get::<OnUpgrade>())
         .map(move |key: String, upgrade: OnUpgrade| {
             let (port, of_address) = (port.clone(), Arc::clone(&of_address));
