@@ -166,11 +166,13 @@ impl Peers {
     /// Begins to watch a peer and to talk to it, until it is forgotten or [`Self::stop`] is called. Does nothing for the
     /// node itself and for a peer that is watched already. Must be called within a tokio runtime.
     pub fn watch(&self, node: &NodeId, address: &Uri, rooms: &RoomsHandle) {
+        // In the order in which everybody takes both: who is there, then the ways to them.
+        let mut membership = lock(&self.0.membership);
         let mut ways = self.0.ways.write().unwrap_or_else(PoisonError::into_inner);
         if *node == self.0.me || ways.links.contains_key(node) {
             return;
         }
-        lock(&self.0.membership).watch(node.clone());
+        membership.watch(node.clone());
         let metrics = rooms.shared().metrics.peer(node);
         let link = Arc::new(Link::new(
             node.clone(),
@@ -183,6 +185,7 @@ impl Peers {
         ways.links.insert(node.clone(), Arc::clone(&link));
         ways.originals.insert(node.clone(), Arc::clone(&outbound));
         drop(ways);
+        drop(membership);
         let mut tasks = JoinSet::new();
         tasks.spawn(heartbeat::run(self.clone(), Arc::clone(&link), rooms.clone()));
         tasks.spawn(link::run(self.clone(), Arc::clone(&link), rooms.clone()));
