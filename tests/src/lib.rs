@@ -7,6 +7,7 @@ pub mod original;
 pub mod port;
 pub mod proxy;
 pub mod scripted_peer;
+pub mod signals;
 pub mod snare;
 pub mod terminal;
 

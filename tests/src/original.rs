@@ -1,7 +1,7 @@
 //! A stand-in for an original node: a process in Python, see `tests/original/README.md`.
 
 use crate::port::Port;
-use crate::{Client, PATIENCE, options};
+use crate::{Client, PATIENCE, options, signals};
 use chat_client::RawConnection;
 use chat_protocol::peer_xml::{RemoteFault, XmlLimits, read_response, write_call};
 use serde_json::Value;
@@ -224,13 +224,7 @@ impl Original {
     /// If it does not run.
     pub async fn freeze(&self) {
         let process = self.process.as_ref().expect("the stand-in runs");
-        process.signal("STOP");
-        // The signal takes effect when one of its threads gets to see it; until then the others go on.
-        let deadline = Instant::now() + PATIENCE;
-        while !process.stands_still() {
-            assert!(Instant::now() < deadline, "{} does not stand still", self.id);
-            sleep(LOOK).await;
-        }
+        signals::freeze(process.child.id()).await;
     }
 
     /// It goes on.
@@ -325,23 +319,7 @@ impl Process {
     }
 
     fn signal(&self, name: &str) {
-        // The shell has a `kill` of its own; not every machine has the program.
-        let kill = format!("kill -s {name} {}", self.child.id());
-        let status = Command::new("sh").args(["-c", &kill]).status();
-        assert!(status.is_ok_and(|status| status.success()), "{kill}");
-    }
-
-    /// True if all its threads are stopped, or this system does not show how they are.
-    fn stands_still(&self) -> bool {
-        let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", self.child.id())) else {
-            return true;
-        };
-        let mut states = threads.flatten().map(|thread| {
-            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
-            // The name before it is in parentheses and may be anything.
-            stat.rsplit(')').next().map(|rest| rest.trim_start().starts_with('T'))
-        });
-        states.all(|stopped| stopped == Some(true))
+        assert!(signals::send(self.child.id(), name), "it is gone");
     }
 }
 

@@ -129,7 +129,7 @@ impl Cell {
 
     async fn kill(&mut self, which: &[usize]) {
         for n in which {
-            self.nodes.signal(*n, "-KILL");
+            self.nodes.signal(*n, "KILL");
         }
         for n in which {
             self.nodes.wait_for_end(*n).await.expect("whoever is killed ends");
@@ -388,11 +388,11 @@ async fn a_member_node_stands_still_beyond_the_deadline_of_the_votes() {
     let word = cell.keep(0, 1, PREPARE);
     cell.delete().await;
     word.caught(1).await;
-    cell.nodes.signal(1, "-STOP");
+    cell.nodes.freeze(1).await;
     word.let_go();
     let failed = cell.answer().await;
     assert_eq!(failed["data"]["reason"], "Node node2 timed out", "{failed}");
-    cell.nodes.signal(1, "-CONT");
+    cell.nodes.signal(1, "CONT");
     cell.ends(End::Whole, &TOO_LATE).await;
 }
 
@@ -434,13 +434,13 @@ async fn the_admin_node_stands_still_with_all_votes_until_a_member_node_asks() {
         vote.caught(1).await;
     }
     let question = cell.keep(1, 0, ASK);
-    cell.nodes.signal(0, "-STOP");
+    cell.nodes.freeze(0).await;
     votes.iter().for_each(Snare::let_go);
     // It has promised not to let anybody in, and is told nothing.
     question.caught(1).await;
     assert_eq!(cell.nodes.metric(1, "chat_deletions_in_doubt").await, Ok(1));
     question.let_go();
-    cell.nodes.signal(0, "-CONT");
+    cell.nodes.signal(0, "CONT");
     // The time for the votes is over, and they arrive: either is a reason to decide.
     let answer = cell.answer().await;
     let expected = if cell.doomed.confirmed { End::Gone } else { End::Whole };

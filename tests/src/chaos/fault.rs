@@ -129,7 +129,7 @@ impl Fault {
         match self {
             Self::Kill(which, down) => {
                 for n in which {
-                    nodes.signal(*n, "-KILL");
+                    nodes.signal(*n, "KILL");
                 }
                 for n in which {
                     nodes.wait_for_end(*n).await?;
@@ -143,9 +143,9 @@ impl Fault {
                 }
             }
             Self::Stop(node, time) => {
-                nodes.signal(*node, "-STOP");
+                nodes.freeze(*node).await;
                 sleep(*time).await;
-                nodes.signal(*node, "-CONT");
+                nodes.signal(*node, "CONT");
             }
             Self::Terminate(node) => nodes.restart(*node, Duration::ZERO).await?,
             Self::DiskFull(time) => {

@@ -1,8 +1,8 @@
 //! Three real processes, with a wire that can be cut from each to each other.
 
-use crate::PATIENCE;
 use crate::port::Port;
 use crate::proxy::Proxy;
+use crate::{PATIENCE, signals};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -216,18 +216,28 @@ impl Nodes {
     /// # Errors
     /// It did not end, or did not come back.
     pub async fn restart(&mut self, n: usize, down: Duration) -> Result<(), String> {
-        self.signal(n, "-TERM");
+        self.signal(n, "TERM");
         self.wait_for_end(n).await?;
         sleep(down).await;
         self.launch(n)?;
         self.wait_until_ready(n).await
     }
 
-    /// Sends a signal, named as for `kill`.
+    /// Sends a signal, named as for `kill -s`.
     pub fn signal(&self, n: usize, name: &str) {
         if let Some(child) = &self.nodes[n].child {
             // Whoever is gone cannot be told anything.
-            drop(Command::new("kill").args([name, &child.id().to_string()]).status());
+            let _there = signals::send(child.id(), name);
+        }
+    }
+
+    /// Stops a node that runs where it stands, until it is sent `CONT`; returns when it does.
+    ///
+    /// # Panics
+    /// If it ends, or goes on.
+    pub async fn freeze(&self, n: usize) {
+        if let Some(child) = &self.nodes[n].child {
+            signals::freeze(child.id()).await;
         }
     }
 
