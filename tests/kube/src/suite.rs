@@ -6,6 +6,7 @@
 mod accepted;
 mod conversation;
 mod discovery;
+mod drained;
 mod faults;
 mod hooks;
 mod install;
@@ -14,6 +15,7 @@ mod notes;
 mod release;
 
 use crate::tools;
+use hooks::{Hook, Machines};
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
@@ -32,7 +34,30 @@ pub struct Scenario {
     pub about: &'static str,
     /// Programs besides helm and kubectl that it needs.
     needs: &'static [&'static str],
+    /// What it does to the cluster.
+    hooks: &'static [Hook],
+    /// What it must be told besides.
+    settings: &'static [&'static str],
+    /// The fewest machines that it makes sense on.
+    machines: usize,
     run: fn(&mut Suite<'_>) -> Result<(), String>,
+}
+
+impl Scenario {
+    /// What it cannot be run without and is not there.
+    fn misses(&self) -> Result<Option<String>, String> {
+        if let Some(program) = self.needs.iter().find(|program| !tools::exists(program)) {
+            return Ok(Some(format!("{program} is not on PATH")));
+        }
+        if let Some(hook) = self.hooks.iter().find(|hook| hook.command().is_none()) {
+            return Ok(Some(format!("{} names no command", hook.variable())));
+        }
+        if let Some(setting) = self.settings.iter().find(|name| setting(name).is_none()) {
+            return Ok(Some(format!("{setting} is not set")));
+        }
+        let machines = Machines::find()?.count();
+        Ok((machines < self.machines).then(|| format!("it needs {} machines, not {machines}", self.machines)))
+    }
 }
 
 /// All of them, in the order in which they run.
@@ -41,60 +66,99 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "accepted",
         about: "the API server accepts every object of every set of values; a ServiceMonitor comes by itself where its kind is known",
         needs: &[],
+        hooks: &[],
+        settings: &[],
+        machines: 1,
         run: accepted::every_object,
     },
     Scenario {
         name: "zero-values",
         about: "with zero values three nodes are ready, on machines of their own, and found each other; helm test passes twice",
         needs: &[],
+        hooks: &[],
+        settings: &[],
+        machines: 1,
         run: install::zero_values,
     },
     Scenario {
         name: "conversation",
         about: "the line client chats over two pods through port-forwards",
         needs: &["chat-tui"],
+        hooks: &[],
+        settings: &[],
+        machines: 1,
         run: conversation::over_two_pods,
     },
     Scenario {
         name: "notes",
         about: "the commands of the notes work as they stand, and remove everything",
         needs: &["chat-tui"],
+        hooks: &[],
+        settings: &[],
+        machines: 1,
         run: notes::unedited,
     },
     Scenario {
         name: "long-name",
         about: "the same under a name of 53 characters, beside another release in another namespace",
         needs: &["chat-tui"],
+        hooks: &[],
+        settings: &[],
+        machines: 1,
         run: notes::under_the_longest_name,
     },
     Scenario {
         name: "scale",
         about: "two more nodes are found within 5 s; when they go their rooms are not available, and are whole when they are back",
         needs: &["chat-tui"],
+        hooks: &[],
+        settings: &[],
+        machines: 1,
         run: discovery::three_five_three,
     },
     Scenario {
         name: "forbidden",
         about: "without the right to ask the API nodes find a new one by DNS within 30 s, and with it by the API again",
         needs: &[],
+        hooks: &[],
+        settings: &[],
+        machines: 1,
         run: discovery::without_the_right,
     },
     Scenario {
         name: "killed",
         about: "twenty pods are killed without grace while sessions talk: nothing is lost, doubled or out of order",
         needs: &[],
+        hooks: &[],
+        settings: &[],
+        machines: 1,
         run: faults::killed,
     },
     Scenario {
         name: "rolling",
         about: "all nodes are replaced one after the other while sessions talk, with the same result",
         needs: &[],
+        hooks: &[],
+        settings: &[],
+        machines: 1,
         run: faults::rolling,
+    },
+    Scenario {
+        name: "drained",
+        about: "machines are drained in turn: a drain waits until the node of the one before is back",
+        needs: &[],
+        hooks: &[],
+        settings: &[],
+        machines: 3,
+        run: drained::in_turn,
     },
     Scenario {
         name: "one-machine",
         about: "three nodes become ready on one machine",
         needs: &[],
+        hooks: &[],
+        settings: &[],
+        machines: 1,
         run: install::on_one_machine,
     },
 ];
@@ -139,8 +203,8 @@ pub fn run(names: &[String], say: &mut dyn FnMut(&str)) -> Result<(), String> {
             continue;
         }
         (suite.say)(&format!("{}: {}", scenario.name, scenario.about));
-        if let Some(missing) = scenario.needs.iter().find(|program| !tools::exists(program)) {
-            (suite.say)(&format!("SKIPPED {}: {missing} is not on PATH", scenario.name));
+        if let Some(missing) = scenario.misses()? {
+            (suite.say)(&format!("SKIPPED {}: {missing}", scenario.name));
             skipped.push(scenario.name);
             continue;
         }

@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// Between two looks at something that takes its time. Nothing is decided by it.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
+/// The same for something that is to stay as it is.
+const SELDOM: Duration = Duration::from_secs(2);
+
 /// Lines of a program beside the tests that nobody has read yet; a program that says more waits.
 const UNREAD_LINES: usize = 10_000;
 
@@ -95,6 +98,21 @@ pub fn until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Result<T,
             Err(_) => std::thread::park_timeout(LOOK_AGAIN),
         }
     }
+}
+
+/// Looks again and again for as long as `length`; how often.
+///
+/// # Errors
+/// What `look` said when it failed for the first time, and when.
+pub fn throughout(length: Duration, mut look: impl FnMut() -> Result<(), String>) -> Result<u32, String> {
+    let since = Instant::now();
+    let mut looks = 0;
+    while since.elapsed() < length {
+        look().map_err(|why| format!("after {:.1} s: {why}", since.elapsed().as_secs_f64()))?;
+        looks += 1;
+        std::thread::park_timeout(SELDOM.min(length.saturating_sub(since.elapsed())));
+    }
+    Ok(looks)
 }
 
 fn collect(from: Option<impl Read + Send + 'static>) -> JoinHandle<String> {

@@ -12,7 +12,7 @@ const FOUND: Duration = Duration::from_secs(5);
 const FOUND_BY_DNS: Duration = Duration::from_secs(30);
 
 /// What was said in the room of a node that goes.
-const WORDS: [&str; 3] = ["first", "second", "third"];
+pub(super) const WORDS: [&str; 3] = ["first", "second", "third"];
 
 pub(super) fn three_five_three(suite: &mut Suite<'_>) -> Result<(), String> {
     let release = Release::install("chat", Namespace::restricted("chat-kube-scale")?, &QUICK)?;
@@ -147,14 +147,14 @@ impl Room {
 }
 
 /// A line client that speaks to one pod, in the room `shed`, which it makes if it finds none.
-fn client(release: &Release, pod: &str, name: &str, dialect: &str) -> Result<(Beside, Beside), String> {
+pub(super) fn client(release: &Release, pod: &str, name: &str, dialect: &str) -> Result<(Beside, Beside), String> {
     let (forward, url) = release.forward(pod)?;
     let line = format!("chat-tui --plain {url} --name {name} --room shed --dialect {dialect}");
     Ok((forward, Beside::start(&line)?))
 }
 
 /// How many messages of that room a client of another node gets, which must be all, in order.
-fn history_at(release: &Release, pod: &str) -> Result<usize, String> {
+pub(super) fn history_at(release: &Release, pod: &str) -> Result<usize, String> {
     let (_forward, mut vera) = client(release, pod, "vera", "extended")?;
     for word in WORDS {
         vera.hear(&format!("ines: {word}"), SHORT)?;

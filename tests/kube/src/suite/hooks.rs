@@ -1,7 +1,9 @@
-//! What is done to the cluster itself: commands that the environment names, because every cluster has its own.
+//! What is done to machines and to the cluster itself: commands that the environment names, because every cluster has its own.
 
 use super::LONG;
+use super::release::kubectl;
 use crate::tools;
+use serde_json::Value as Json;
 
 /// A command that somebody else provides, for clusters on which there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,5 +33,29 @@ impl Hook {
         let mut all = vec!["-c", line.as_str(), variable];
         all.extend(args);
         tools::output("sh", &all, LONG).map(drop)
+    }
+}
+
+/// The machines of the cluster by name, in order: the first one has the number 1.
+#[derive(Debug)]
+pub(super) struct Machines(Vec<String>);
+
+impl Machines {
+    /// Those that take pods of anybody.
+    pub(super) fn find() -> Result<Self, String> {
+        let nodes = kubectl(&["get", "nodes", "--output=json"])?;
+        let nodes: Json = serde_json::from_str(&nodes).map_err(|why| why.to_string())?;
+        let nodes = nodes["items"].as_array().into_iter().flatten();
+        let free = nodes.filter(|node| node["spec"]["taints"].is_null() && node["spec"]["unschedulable"].is_null());
+        let mut names: Vec<String> = free
+            .filter_map(|node| node["metadata"]["name"].as_str().map(str::to_owned))
+            .collect();
+        names.sort();
+        Ok(Self(names))
+    }
+
+    /// How many.
+    pub(super) const fn count(&self) -> usize {
+        self.0.len()
     }
 }

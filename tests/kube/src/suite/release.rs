@@ -187,6 +187,13 @@ impl Release {
         pod.ok_or_else(|| format!("there is no {name}"))
     }
 
+    /// On which machine each of them is: the name of the pod, and that of the machine.
+    pub(super) fn places(&self) -> Result<Vec<(String, String)>, String> {
+        let text = |value: &Json| value.as_str().map(str::to_owned);
+        let place = |pod: &Json| text(&pod["metadata"]["name"]).zip(text(&pod["spec"]["nodeName"]));
+        Ok(self.pods()?.iter().filter_map(place).collect())
+    }
+
     /// Their names.
     pub(super) fn pod_names(&self) -> Result<Vec<String>, String> {
         let name = |pod: &Json| pod["metadata"]["name"].as_str().map(str::to_owned);
