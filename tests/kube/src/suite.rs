@@ -5,6 +5,7 @@
 
 mod accepted;
 mod conversation;
+mod crashed;
 mod discovery;
 mod drained;
 mod faults;
@@ -151,6 +152,15 @@ pub const SCENARIOS: &[Scenario] = &[
         settings: &[],
         machines: 3,
         run: drained::in_turn,
+    },
+    Scenario {
+        name: "crashed",
+        about: "all machines with nodes crash at once, again and again: rooms return with all they had",
+        needs: &[],
+        hooks: &[Hook::Crash, Hook::Start],
+        settings: &[],
+        machines: 2,
+        run: crashed::at_once,
     },
     Scenario {
         name: "one-machine",

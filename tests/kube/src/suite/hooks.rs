@@ -10,6 +10,10 @@ use serde_json::Value as Json;
 pub(super) enum Hook {
     /// Makes volumes of removed claims usable again. No arguments.
     Reclaim,
+    /// Ends everything on a machine at once: kubelet, runtime, containers. Its number.
+    Crash,
+    /// Starts it again; also `containerd-` with the number of a machine that crashed.
+    Start,
 }
 
 impl Hook {
@@ -17,6 +21,8 @@ impl Hook {
     pub(super) const fn variable(self) -> &'static str {
         match self {
             Self::Reclaim => "CHAT_KUBE_RECLAIM",
+            Self::Crash => "CHAT_KUBE_CRASH",
+            Self::Start => "CHAT_KUBE_START",
         }
     }
 
@@ -34,6 +40,65 @@ impl Hook {
         all.extend(args);
         tools::output("sh", &all, LONG).map(drop)
     }
+}
+
+/// Something that was done to the cluster. It is undone when this is dropped; [`Self::undo`] also says whether that worked.
+#[derive(Debug)]
+pub(super) struct Done(Vec<(Hook, Vec<String>)>);
+
+impl Done {
+    /// Crashes machines, all at once.
+    pub(super) fn crashed(machines: &[usize]) -> Result<Self, String> {
+        let mut calls = Vec::new();
+        for part in ["containerd", "kubelet"] {
+            calls.extend(
+                machines
+                    .iter()
+                    .map(|machine| (Hook::Start, vec![format!("{part}-{machine}")])),
+            );
+        }
+        let done = Self(calls);
+        at_once(machines, |machine| Hook::Crash.call(&[&machine.to_string()]))?;
+        Ok(done)
+    }
+
+    /// Undoes it.
+    pub(super) fn undo(mut self) -> Result<(), String> {
+        self.undo_all()
+    }
+
+    /// All of it, also what comes after something that failed; the first failure.
+    fn undo_all(&mut self) -> Result<(), String> {
+        let mut result = Ok(());
+        for (hook, args) in self.0.drain(..) {
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            result = result.and(hook.call(&args));
+        }
+        result
+    }
+}
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        // What failed has been said; the next scenario finds the cluster as whole as it can be.
+        let _tried = self.undo_all();
+    }
+}
+
+/// Does the same to all machines at the same time.
+fn at_once(machines: &[usize], what: impl Fn(usize) -> Result<(), String> + Sync) -> Result<(), String> {
+    std::thread::scope(|scope| {
+        let running: Vec<_> = machines
+            .iter()
+            .map(|&machine| {
+                let what = &what;
+                scope.spawn(move || what(machine))
+            })
+            .collect();
+        running
+            .into_iter()
+            .try_for_each(|one| one.join().unwrap_or_else(|_| Err("a hook panicked".into())))
+    })
 }
 
 /// The machines of the cluster by name, in order: the first one has the number 1.
@@ -57,5 +122,17 @@ impl Machines {
     /// How many.
     pub(super) const fn count(&self) -> usize {
         self.0.len()
+    }
+
+    /// The last one, where the load goes if there is one machine more than nodes.
+    pub(super) fn last(&self) -> Result<&str, String> {
+        self.0.last().map(String::as_str).ok_or_else(|| "no machines".into())
+    }
+
+    /// The number of a machine.
+    pub(super) fn number(&self, name: &str) -> Result<usize, String> {
+        let nth = self.0.iter().position(|machine| machine == name);
+        nth.map(|nth| nth + 1)
+            .ok_or_else(|| format!("no machine is called {name}"))
     }
 }
