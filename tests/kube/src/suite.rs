@@ -6,6 +6,7 @@
 mod accepted;
 mod conversation;
 mod crashed;
+mod cut;
 mod discovery;
 mod drained;
 mod faults;
@@ -161,6 +162,15 @@ pub const SCENARIOS: &[Scenario] = &[
         settings: &[],
         machines: 2,
         run: crashed::at_once,
+    },
+    Scenario {
+        name: "cut",
+        about: "two machines are cut off each other: sends across fail in time, the third one notices nothing, gaps close",
+        needs: &["chat-tui"],
+        hooks: &[Hook::Cut, Hook::Heal],
+        settings: &[],
+        machines: 3,
+        run: cut::between_two,
     },
     Scenario {
         name: "one-machine",

@@ -10,6 +10,10 @@ use serde_json::Value as Json;
 pub(super) enum Hook {
     /// Makes volumes of removed claims usable again. No arguments.
     Reclaim,
+    /// Drops every packet between the pods of two machines. The number of a machine, and that of another one, `all`, or `api`.
+    Cut,
+    /// Undoes every cut. No arguments.
+    Heal,
     /// Ends everything on a machine at once: kubelet, runtime, containers. Its number.
     Crash,
     /// Starts it again; also `containerd-` with the number of a machine that crashed.
@@ -21,6 +25,8 @@ impl Hook {
     pub(super) const fn variable(self) -> &'static str {
         match self {
             Self::Reclaim => "CHAT_KUBE_RECLAIM",
+            Self::Cut => "CHAT_KUBE_CUT",
+            Self::Heal => "CHAT_KUBE_HEAL",
             Self::Crash => "CHAT_KUBE_CRASH",
             Self::Start => "CHAT_KUBE_START",
         }
@@ -47,6 +53,13 @@ impl Hook {
 pub(super) struct Done(Vec<(Hook, Vec<String>)>);
 
 impl Done {
+    /// Cuts the pods of a machine off another one, `all`, or the `api`.
+    pub(super) fn cut(machine: usize, from: &str) -> Result<Self, String> {
+        let done = Self(vec![(Hook::Heal, Vec::new())]);
+        Hook::Cut.call(&[&machine.to_string(), from])?;
+        Ok(done)
+    }
+
     /// Crashes machines, all at once.
     pub(super) fn crashed(machines: &[usize]) -> Result<Self, String> {
         let mut calls = Vec::new();

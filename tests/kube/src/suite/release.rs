@@ -219,6 +219,14 @@ impl Release {
         }
     }
 
+    /// How a node judges another one: 2 is healthy, 1 degraded, 0 failed.
+    pub(super) fn health(&self, pod: &str, peer: &str) -> Result<u8, String> {
+        let start = format!("chat_peer_health{{peer=\"{peer}\"}} ");
+        let metrics = self.metrics(pod)?;
+        let value = metrics.lines().find_map(|line| line.strip_prefix(&start)?.parse().ok());
+        value.ok_or_else(|| format!("{pod} does not know {peer}"))
+    }
+
     /// Whether every node says that every other one is healthy.
     pub(super) fn all_healthy(&self, names: &[String]) -> Result<(), String> {
         for name in names {
