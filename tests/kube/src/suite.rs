@@ -13,6 +13,7 @@ mod faults;
 mod hooks;
 mod install;
 mod load;
+mod neighbours;
 mod notes;
 mod release;
 
@@ -171,6 +172,15 @@ pub const SCENARIOS: &[Scenario] = &[
         settings: &[],
         machines: 3,
         run: cut::between_two,
+    },
+    Scenario {
+        name: "impostor",
+        about: "nodes of other releases in the list of peers are refused by key and by release, and counted",
+        needs: &[],
+        hooks: &[],
+        settings: &[],
+        machines: 1,
+        run: neighbours::impostors,
     },
     Scenario {
         name: "one-machine",

@@ -45,6 +45,13 @@ impl Namespace {
         Ok(this)
     }
 
+    /// The same one, for a further release in it.
+    pub(super) fn again(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+        }
+    }
+
     /// Removes it with all that is in it, and waits.
     pub(super) fn remove(self) -> Result<(), String> {
         self.delete(true)?;
