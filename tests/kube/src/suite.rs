@@ -174,6 +174,15 @@ pub const SCENARIOS: &[Scenario] = &[
         run: cut::between_two,
     },
     Scenario {
+        name: "two-releases",
+        about: "two releases in one namespace do not know each other",
+        needs: &[],
+        hooks: &[],
+        settings: &[],
+        machines: 1,
+        run: neighbours::two_releases,
+    },
+    Scenario {
         name: "impostor",
         about: "nodes of other releases in the list of peers are refused by key and by release, and counted",
         needs: &[],

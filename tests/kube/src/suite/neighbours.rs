@@ -1,13 +1,53 @@
 //! Releases that share a namespace: each keeps to itself, also when the list of its peers lies.
 
+use super::load::{Load, Plan};
 use super::release::{Namespace, QUICK, Release, apply};
 use super::{LONG, SHORT, Suite, seconds};
 use crate::tools::{throughout, until};
 use serde_json::{Value as Json, json};
 use std::time::{Duration, Instant};
 
+/// Seconds of load on both releases.
+const LOAD: u32 = 40;
+
 /// For how long nodes that are not believed are watched.
 const WATCHED: Duration = Duration::from_secs(15);
+
+pub(super) fn two_releases(suite: &mut Suite<'_>) -> Result<(), String> {
+    let namespace = Namespace::restricted("chat-kube-two-releases")?;
+    let again = namespace.again();
+    let one = Release::install("one", namespace, &QUICK)?;
+    let two = Release::install("two", again, &QUICK)?;
+    let plan = Plan {
+        seconds: LOAD,
+        resumes: 0,
+        ..Plan::default()
+    };
+    one.found_each_other()?;
+    two.found_each_other()?;
+    let loads = (Load::start(&one, plan)?, Load::start(&two, plan)?);
+    let mut pairs = 0;
+    for (release, other) in [(&one, &two), (&two, &one)] {
+        let strangers = other.pod_names()?;
+        for pod in release.pod_names()? {
+            let metrics = release.metrics(&pod)?;
+            if let Some(line) = strangers.iter().find_map(|name| {
+                let label = format!("peer=\"{name}\"");
+                metrics.lines().find(|line| line.contains(&label))
+            }) {
+                return Err(format!("{pod} knows a node of another release: {line}"));
+            }
+            pairs += strangers.len();
+        }
+    }
+    let kept = (loads.0.verdict(&one)?, loads.1.verdict(&two)?);
+    one.remove()?;
+    suite.figure("pairs of nodes that do not know each other", pairs);
+    for kept in [kept.0, kept.1] {
+        kept.tell(suite);
+    }
+    Ok(())
+}
 
 /// A release whose list of peers also has a node of a release with another key, and one of a release with the same key.
 pub(super) fn impostors(suite: &mut Suite<'_>) -> Result<(), String> {
