@@ -15,6 +15,7 @@ mod install;
 mod load;
 mod neighbours;
 mod notes;
+mod reinstalled;
 mod release;
 
 use crate::tools;
@@ -190,6 +191,15 @@ pub const SCENARIOS: &[Scenario] = &[
         settings: &[],
         machines: 1,
         run: neighbours::impostors,
+    },
+    Scenario {
+        name: "reinstalled",
+        about: "a release that is installed again has its rooms; a node without its claim comes up empty and clients are told",
+        needs: &["chat-tui"],
+        hooks: &[],
+        settings: &[],
+        machines: 1,
+        run: reinstalled::keeps_its_data,
     },
     Scenario {
         name: "one-machine",
