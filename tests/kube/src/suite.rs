@@ -175,6 +175,15 @@ pub const SCENARIOS: &[Scenario] = &[
         run: cut::between_two,
     },
     Scenario {
+        name: "lost",
+        about: "a machine falls silent and crashes: the others notice, and go on",
+        needs: &[],
+        hooks: &[Hook::Cut, Hook::Heal, Hook::Crash, Hook::Start],
+        settings: &[],
+        machines: 3,
+        run: cut::off_all_then_dead,
+    },
+    Scenario {
         name: "two-releases",
         about: "two releases in one namespace do not know each other",
         needs: &[],

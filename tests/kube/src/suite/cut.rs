@@ -3,13 +3,16 @@
 use super::discovery::client;
 use super::hooks::{Done, Machines};
 use super::load::{Load, Plan};
-use super::release::{Namespace, QUICK, Release};
-use super::{SHORT, Suite, seconds};
+use super::release::{NODES, Namespace, QUICK, Release};
+use super::{LONG, SHORT, Suite, seconds};
 use crate::tools::{Beside, until};
 use std::time::{Duration, Instant};
 
 /// Seconds of load around a cut between two machines.
 const CUT_LOAD: u32 = 75;
+
+/// Seconds of load around a machine that is lost.
+const LOST_LOAD: u32 = 90;
 
 /// Longest wait for the end of a send across a cut: the node of the room is not there, and the client is told.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -153,4 +156,68 @@ fn fate(client: &mut Beside, line: &str) -> Result<(String, Duration), String> {
         return Err(format!("a line crossed the cut: {told}"));
     }
     Ok((format!("\"{told}\""), since.elapsed()))
+}
+
+pub(super) fn off_all_then_dead(suite: &mut Suite<'_>) -> Result<(), String> {
+    let machines = Machines::find()?;
+    let release = Release::install("chat", Namespace::restricted("chat-kube-lost")?, &QUICK)?;
+    release.found_each_other()?;
+    let places = release.places()?;
+    let [(first, first_at), others @ .., (lost, lost_at)] = places.as_slice() else {
+        return Err(format!("three nodes are needed, not {places:?}"));
+    };
+    let load = Load::start(
+        &release,
+        Plan {
+            seconds: LOST_LOAD,
+            resumes: 0,
+            rejoins: true,
+            machine: Some(first_at),
+            ..Plan::default()
+        },
+    )?;
+    let container = |release: &Release| Ok::<_, String>(release.pod(lost)?["status"]["containerStatuses"][0].clone());
+    let before = container(&release)?["containerID"].clone();
+    let number = machines.number(lost_at)?;
+    let since = Instant::now();
+    let cut = Done::cut(number, "all")?;
+    let crashed = Done::crashed(&[number])?;
+    until("the others say that it has failed", SHORT, || {
+        for pod in others.iter().map(|(pod, _)| pod).chain([first]) {
+            if release.health(pod, lost)? != 0 {
+                return Err(format!("{pod} does not"));
+            }
+        }
+        Ok(())
+    })?;
+    let noticed = since.elapsed();
+    cut.undo()?;
+    crashed.undo()?;
+    let since = Instant::now();
+    until("it runs again", LONG, || {
+        let now = container(&release)?;
+        if now["containerID"] != before && now["ready"] == true {
+            Ok(())
+        } else {
+            Err(now.to_string())
+        }
+    })?;
+    release.ready(NODES)?;
+    release.found_each_other()?;
+    let back = since.elapsed();
+    load.lasts(Duration::from_secs(10))?;
+    let kept = load.verdict(&release)?;
+    release.remove()?;
+    suite.figure("silent loss to the others saying that it has failed", seconds(noticed));
+    suite.figure("machine started to healthy peers", seconds(back));
+    kept.tell(suite);
+    unaffected(kept.pauses.get(..others.len() + 1).unwrap_or_default())
+}
+
+/// Judges the gaps of rooms that a fault is not about.
+fn unaffected(pauses: &[f64]) -> Result<(), String> {
+    match pauses.iter().find(|pause| **pause > UNAFFECTED) {
+        Some(pause) => Err(format!("a room that this is not about had a gap of {pause:.1} s")),
+        None => Ok(()),
+    }
 }
