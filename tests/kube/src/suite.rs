@@ -17,6 +17,7 @@ mod neighbours;
 mod notes;
 mod reinstalled;
 mod release;
+mod stopped;
 
 use crate::tools;
 use hooks::{Hook, Machines};
@@ -182,6 +183,15 @@ pub const SCENARIOS: &[Scenario] = &[
         settings: &[],
         machines: 3,
         run: cut::off_all_then_dead,
+    },
+    Scenario {
+        name: "controllers-stopped",
+        about: "a node that is killed while nobody updates the lists has failed for the others all the same",
+        needs: &[],
+        hooks: &[Hook::Stop, Hook::Start],
+        settings: &[],
+        machines: 1,
+        run: stopped::controllers,
     },
     Scenario {
         name: "two-releases",

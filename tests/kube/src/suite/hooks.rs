@@ -16,6 +16,8 @@ pub(super) enum Hook {
     Heal,
     /// Ends everything on a machine at once: kubelet, runtime, containers. Its number.
     Crash,
+    /// Stops a part of the cluster: `apiserver`, `controllers`, `dns`, or `kubelet-` with the number of a machine.
+    Stop,
     /// Starts it again; also `containerd-` with the number of a machine that crashed.
     Start,
 }
@@ -28,6 +30,7 @@ impl Hook {
             Self::Cut => "CHAT_KUBE_CUT",
             Self::Heal => "CHAT_KUBE_HEAL",
             Self::Crash => "CHAT_KUBE_CRASH",
+            Self::Stop => "CHAT_KUBE_STOP",
             Self::Start => "CHAT_KUBE_START",
         }
     }
@@ -57,6 +60,13 @@ impl Done {
     pub(super) fn cut(machine: usize, from: &str) -> Result<Self, String> {
         let done = Self(vec![(Hook::Heal, Vec::new())]);
         Hook::Cut.call(&[&machine.to_string(), from])?;
+        Ok(done)
+    }
+
+    /// Stops a part.
+    pub(super) fn stopped(part: &str) -> Result<Self, String> {
+        let done = Self(vec![(Hook::Start, vec![part.to_owned()])]);
+        Hook::Stop.call(&[part])?;
         Ok(done)
     }
 
