@@ -18,6 +18,7 @@ mod notes;
 mod reinstalled;
 mod release;
 mod stopped;
+mod upgraded;
 
 use crate::tools;
 use hooks::{Hook, Machines};
@@ -192,6 +193,15 @@ pub const SCENARIOS: &[Scenario] = &[
         settings: &[],
         machines: 1,
         run: stopped::controllers,
+    },
+    Scenario {
+        name: "upgraded",
+        about: "an upgrade to another image, a rollback, an image that does not work and a rollback, while sessions talk",
+        needs: &[],
+        hooks: &[],
+        settings: &[upgraded::NEXT],
+        machines: 1,
+        run: upgraded::and_back,
     },
     Scenario {
         name: "two-releases",

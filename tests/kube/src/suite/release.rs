@@ -167,6 +167,30 @@ impl Release {
         })
     }
 
+    /// Changes values; those that were given before stay.
+    pub(super) fn upgrade(&self, args: &[&str]) -> Result<(), String> {
+        let chart = chart();
+        let chart = chart.to_string_lossy();
+        let mut all = vec![
+            "upgrade",
+            &self.name,
+            &chart,
+            "--namespace",
+            &self.namespace.name,
+            "--reuse-values",
+        ];
+        all.extend(args);
+        tools::output("helm", &all, LONG).map(drop)
+    }
+
+    /// Goes back to a revision, and waits.
+    pub(super) fn roll_back(&self, revision: u32) -> Result<(), String> {
+        let revision = revision.to_string();
+        let place = ["--namespace", &self.namespace.name, "--wait", "--timeout=180s"];
+        let all = [&["rollback", &self.name, &revision][..], &place].concat();
+        tools::output("helm", &all, LONG).map(drop)
+    }
+
     /// Since the command to install it.
     pub(super) fn age(&self) -> Duration {
         self.since.elapsed()
