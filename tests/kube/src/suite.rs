@@ -186,6 +186,15 @@ pub const SCENARIOS: &[Scenario] = &[
         run: cut::off_all_then_dead,
     },
     Scenario {
+        name: "container-killed",
+        about: "a container is killed while the API server is away for two minutes: the node is back without it",
+        needs: &[],
+        hooks: &[Hook::Stop, Hook::Start, Hook::Kill],
+        settings: &[],
+        machines: 1,
+        run: stopped::api,
+    },
+    Scenario {
         name: "controllers-stopped",
         about: "a node that is killed while nobody updates the lists has failed for the others all the same",
         needs: &[],

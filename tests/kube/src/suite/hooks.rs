@@ -20,6 +20,8 @@ pub(super) enum Hook {
     Stop,
     /// Starts it again; also `containerd-` with the number of a machine that crashed.
     Start,
+    /// Kills the containers of a pod at the runtime. A namespace, and a pod.
+    Kill,
 }
 
 impl Hook {
@@ -32,6 +34,7 @@ impl Hook {
             Self::Crash => "CHAT_KUBE_CRASH",
             Self::Stop => "CHAT_KUBE_STOP",
             Self::Start => "CHAT_KUBE_START",
+            Self::Kill => "CHAT_KUBE_KILL",
         }
     }
 

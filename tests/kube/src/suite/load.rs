@@ -166,6 +166,11 @@ impl Kept {
         })
     }
 
+    /// The longest time without an acknowledgement in any room, in seconds.
+    pub(super) fn longest_pause(&self) -> f64 {
+        self.pauses.iter().copied().fold(0.0, f64::max)
+    }
+
     /// Prints the figures.
     pub(super) fn tell(&self, suite: &mut Suite<'_>) {
         suite.figure(

@@ -1,14 +1,96 @@
 //! Parts of the cluster that stop: the API server, the controllers, the names, a kubelet. Nodes that know each other go on.
 
-use super::hooks::Done;
+use super::hooks::{Done, Hook};
 use super::load::{Load, Plan};
-use super::release::{NODES, Namespace, QUICK, Release};
-use super::{SHORT, Suite, seconds};
-use crate::tools::until;
+use super::release::{NODES, Namespace, QUICK, Release, kubectl};
+use super::{LONG, SHORT, Suite, seconds};
+use crate::tools::{throughout, until};
+use serde_json::Value as Json;
 use std::time::{Duration, Instant};
+
+/// How long the API server stays away while a container is killed.
+const API_AWAY: Duration = Duration::from_secs(120);
+
+/// Seconds of load around that.
+const API_LOAD: u32 = 150;
 
 /// Seconds of load around controllers that are gone.
 const CONTROLLERS_LOAD: u32 = 75;
+
+pub(super) fn api(suite: &mut Suite<'_>) -> Result<(), String> {
+    let release = Release::install("chat", Namespace::restricted("chat-kube-container-killed")?, &QUICK)?;
+    release.found_each_other()?;
+    let load = Load::start(
+        &release,
+        Plan {
+            seconds: API_LOAD,
+            resumes: 0,
+            ..Plan::default()
+        },
+    )?;
+    let killed = kill_meanwhile(&release, &["apiserver"], API_AWAY)?;
+    release.ready(NODES)?;
+    release.found_each_other()?;
+    let kept = load.verdict(&release)?;
+    release.remove()?;
+    suite.figure("the API server away", seconds(API_AWAY));
+    suite.figure("container killed to the next one, meanwhile", killed);
+    kept.tell(suite);
+    within(kept.longest_pause(), API_AWAY)
+}
+
+/// Stops parts for a while and kills the container of the last node meanwhile; what the kubelet says about that.
+fn kill_meanwhile(release: &Release, parts: &[&str], away: Duration) -> Result<String, String> {
+    let pod = release.pod_names()?.pop().ok_or("no pods")?;
+    let stopped = parts
+        .iter()
+        .map(|part| Done::stopped(part))
+        .collect::<Result<Vec<_>, _>>()?;
+    let since = Instant::now();
+    Hook::Kill.call(&[&release.namespace.name, &pod])?;
+    // Nobody can be asked meanwhile; the load goes on.
+    throughout(away.saturating_sub(since.elapsed()), || Ok(()))?;
+    stopped.into_iter().rev().try_for_each(Done::undo)?;
+    until("the API server answers", LONG, || kubectl(&["get", "--raw", "/readyz"]))?;
+    // The kubelet tells what happened as soon as it can.
+    let status = until("the kubelet tells of the next container", SHORT, || {
+        let pod = release.pod(&pod)?;
+        let status = pod["status"]["containerStatuses"][0].clone();
+        if status["restartCount"] == 1 {
+            Ok(status)
+        } else {
+            Err(status.to_string())
+        }
+    })?;
+    let ended = second_of_day(&status["lastState"]["terminated"]["finishedAt"])?;
+    let began = second_of_day(&status["state"]["running"]["startedAt"])?;
+    let gap = (began + DAY - ended) % DAY;
+    if gap >= away.as_secs() {
+        return Err(format!("the next container came only with the API server: {status}"));
+    }
+    Ok(format!("{gap} s, as the kubelet rounds"))
+}
+
+const DAY: u64 = 86_400;
+
+/// The second of the day of `2031-04-05T06:07:09Z`.
+fn second_of_day(time: &Json) -> Result<u64, String> {
+    let number = |from: usize| time.as_str()?.get(from..from + 2)?.parse::<u64>().ok();
+    match (number(11), number(14), number(17)) {
+        (Some(hours), Some(minutes), Some(seconds)) => Ok(hours * 3_600 + minutes * 60 + seconds),
+        _ => Err(format!("no time: {time}")),
+    }
+}
+
+/// Judges the longest gap: a node that waits for a part of the cluster has one as long as that was away.
+fn within(pause: f64, away: Duration) -> Result<(), String> {
+    // Half of it is far from both a restart and the whole.
+    if pause < away.as_secs_f64() / 2.0 {
+        Ok(())
+    } else {
+        Err(format!("a room waited for {pause:.1} s"))
+    }
+}
 
 pub(super) fn controllers(suite: &mut Suite<'_>) -> Result<(), String> {
     let release = Release::install("chat", Namespace::restricted("chat-kube-controllers-stopped")?, &QUICK)?;
@@ -57,4 +139,16 @@ pub(super) fn controllers(suite: &mut Suite<'_>) -> Result<(), String> {
     suite.figure("controllers started to healthy peers", seconds(back));
     kept.tell(suite);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_the_kubelet_are_read() {
+        assert_eq!(second_of_day(&"2031-04-05T06:07:09Z".into()), Ok(22_029));
+        assert!(second_of_day(&Json::Null).is_err());
+        assert!(second_of_day(&"soon".into()).is_err());
+    }
 }
