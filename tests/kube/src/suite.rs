@@ -17,6 +17,7 @@ mod neighbours;
 mod notes;
 mod reinstalled;
 mod release;
+mod starved;
 mod stopped;
 mod upgraded;
 
@@ -238,6 +239,15 @@ pub const SCENARIOS: &[Scenario] = &[
         settings: &[],
         machines: 1,
         run: reinstalled::keeps_its_data,
+    },
+    Scenario {
+        name: "starved-cpu",
+        about: "with a tenth of a CPU nodes are slow, and nothing is lost",
+        needs: &[],
+        hooks: &[],
+        settings: &[],
+        machines: 1,
+        run: starved::of_cpu,
     },
     Scenario {
         name: "one-machine",
