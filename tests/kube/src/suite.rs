@@ -250,6 +250,15 @@ pub const SCENARIOS: &[Scenario] = &[
         run: starved::of_cpu,
     },
     Scenario {
+        name: "starved-memory",
+        about: "a node that reaches its memory limit is started again, and nothing is lost",
+        needs: &[],
+        hooks: &[],
+        settings: &[],
+        machines: 1,
+        run: starved::of_memory,
+    },
+    Scenario {
         name: "one-machine",
         about: "three nodes become ready on one machine",
         needs: &[],
