@@ -196,6 +196,15 @@ pub const SCENARIOS: &[Scenario] = &[
         run: stopped::api,
     },
     Scenario {
+        name: "kubelet-stopped",
+        about: "a node whose kubelet is gone stays a healthy peer",
+        needs: &[],
+        hooks: &[Hook::Stop, Hook::Start],
+        settings: &[],
+        machines: 2,
+        run: stopped::kubelet,
+    },
+    Scenario {
         name: "controllers-stopped",
         about: "a node that is killed while nobody updates the lists has failed for the others all the same",
         needs: &[],

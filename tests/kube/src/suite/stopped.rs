@@ -1,6 +1,6 @@
 //! Parts of the cluster that stop: the API server, the controllers, the names, a kubelet. Nodes that know each other go on.
 
-use super::hooks::{Done, Hook};
+use super::hooks::{Done, Hook, Machines};
 use super::load::{Load, Plan};
 use super::release::{NODES, Namespace, QUICK, Release, kubectl};
 use super::{LONG, SHORT, Suite, seconds};
@@ -13,6 +13,12 @@ const API_AWAY: Duration = Duration::from_secs(120);
 
 /// Seconds of load around that.
 const API_LOAD: u32 = 150;
+
+/// For how long a node whose kubelet is gone is looked at.
+const UNTENDED: Duration = Duration::from_secs(30);
+
+/// Seconds of load around a kubelet that is gone.
+const KUBELET_LOAD: u32 = 100;
 
 /// Seconds of load around controllers that are gone.
 const CONTROLLERS_LOAD: u32 = 75;
@@ -92,6 +98,51 @@ fn within(pause: f64, away: Duration) -> Result<(), String> {
     }
 }
 
+pub(super) fn kubelet(suite: &mut Suite<'_>) -> Result<(), String> {
+    let machines = Machines::find()?;
+    let release = Release::install("chat", Namespace::restricted("chat-kube-kubelet-stopped")?, &QUICK)?;
+    release.found_each_other()?;
+    let names = release.pod_names()?;
+    let places = release.places()?;
+    let ((_, load_at), (_, machine)) = places.first().zip(places.last()).ok_or("no pods")?;
+    let load = Load::start(
+        &release,
+        Plan {
+            seconds: KUBELET_LOAD,
+            resumes: 0,
+            machine: Some(load_at),
+            ..Plan::default()
+        },
+    )?;
+    let stopped = Done::stopped(&format!("kubelet-{}", machines.number(machine)?))?;
+    let since = Instant::now();
+    until("the machine is not ready", LONG, || is_ready(machine, false))?;
+    let noticed = since.elapsed();
+    let looks = throughout(UNTENDED, || release.all_healthy(&names))?;
+    stopped.undo()?;
+    until("the machine is ready", LONG, || is_ready(machine, true))?;
+    release.ready(NODES)?;
+    load.lasts(Duration::ZERO)?;
+    let restarts = release
+        .pods()?
+        .iter()
+        .filter(|pod| pod["status"]["containerStatuses"][0]["restartCount"] != 0)
+        .count();
+    let kept = load.verdict(&release)?;
+    release.remove()?;
+    suite.figure("kubelet stopped to its machine not ready", seconds(noticed));
+    suite.figure(
+        "its node from then on",
+        format!("{looks} looks in {}, a healthy peer in each", seconds(UNTENDED)),
+    );
+    suite.figure("nodes started again", restarts);
+    kept.tell(suite);
+    if restarts > 0 {
+        return Err("a node was started again although only its kubelet was".into());
+    }
+    Ok(())
+}
+
 pub(super) fn controllers(suite: &mut Suite<'_>) -> Result<(), String> {
     let release = Release::install("chat", Namespace::restricted("chat-kube-controllers-stopped")?, &QUICK)?;
     release.found_each_other()?;
@@ -139,6 +190,17 @@ pub(super) fn controllers(suite: &mut Suite<'_>) -> Result<(), String> {
     suite.figure("controllers started to healthy peers", seconds(back));
     kept.tell(suite);
     Ok(())
+}
+
+/// Whether a machine is ready, or is not.
+fn is_ready(machine: &str, wanted: bool) -> Result<(), String> {
+    let path = "--output=jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
+    let status = kubectl(&["get", "node", machine, path])?;
+    if (status == "True") == wanted {
+        Ok(())
+    } else {
+        Err(format!("it says {status}"))
+    }
 }
 
 #[cfg(test)]
