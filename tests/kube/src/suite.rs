@@ -178,6 +178,15 @@ pub const SCENARIOS: &[Scenario] = &[
         run: cut::between_two,
     },
     Scenario {
+        name: "cut-api",
+        about: "a node that cannot reach the API for two minutes stays a healthy peer of all",
+        needs: &[],
+        hooks: &[Hook::Cut, Hook::Heal],
+        settings: &[],
+        machines: 3,
+        run: cut::off_the_api,
+    },
+    Scenario {
         name: "lost",
         about: "a machine falls silent and crashes: the others notice, and go on",
         needs: &[],

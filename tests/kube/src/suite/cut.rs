@@ -5,11 +5,17 @@ use super::hooks::{Done, Machines};
 use super::load::{Load, Plan};
 use super::release::{NODES, Namespace, QUICK, Release};
 use super::{LONG, SHORT, Suite, seconds};
-use crate::tools::{Beside, until};
+use crate::tools::{Beside, throughout, until};
 use std::time::{Duration, Instant};
 
 /// Seconds of load around a cut between two machines.
 const CUT_LOAD: u32 = 75;
+
+/// How long the API stays away.
+const API_AWAY: Duration = Duration::from_secs(120);
+
+/// Seconds of load around that.
+const API_LOAD: u32 = 150;
 
 /// Seconds of load around a machine that is lost.
 const LOST_LOAD: u32 = 90;
@@ -156,6 +162,48 @@ fn fate(client: &mut Beside, line: &str) -> Result<(String, Duration), String> {
         return Err(format!("a line crossed the cut: {told}"));
     }
     Ok((format!("\"{told}\""), since.elapsed()))
+}
+
+pub(super) fn off_the_api(suite: &mut Suite<'_>) -> Result<(), String> {
+    let machines = Machines::find()?;
+    let release = Release::install("chat", Namespace::restricted("chat-kube-cut-api")?, &QUICK)?;
+    release.found_each_other()?;
+    let names = release.pod_names()?;
+    let places = release.places()?;
+    let (pod, machine) = places.last().ok_or("no pods")?;
+    let load = Load::start(
+        &release,
+        Plan {
+            seconds: API_LOAD,
+            resumes: 0,
+            ..Plan::default()
+        },
+    )?;
+    let cut = Done::cut(machines.number(machine)?, "api")?;
+    let looks = throughout(API_AWAY, || release.all_healthy(&names))?;
+    let sources: Vec<String> = release
+        .metrics(pod)?
+        .lines()
+        .filter(|line| line.starts_with("chat_discovery_source{") && line.ends_with(" 1"))
+        .map(str::to_owned)
+        .collect();
+    cut.undo()?;
+    let since = Instant::now();
+    until("the API is asked again", LONG, || {
+        release.says(pod, "chat_discovery_source{source=\"kubernetes\"} 1")
+    })?;
+    let back = since.elapsed();
+    load.lasts(Duration::ZERO)?;
+    let kept = load.verdict(&release)?;
+    release.remove()?;
+    suite.figure(
+        "a node cut off the API",
+        format!("{}; {looks} looks, all nodes healthy peers in each", seconds(API_AWAY)),
+    );
+    suite.figure("its source at the end of that", sources.join(" "));
+    suite.figure("healed to the API again", seconds(back));
+    kept.tell(suite);
+    unaffected(&kept.pauses)
 }
 
 pub(super) fn off_all_then_dead(suite: &mut Suite<'_>) -> Result<(), String> {
