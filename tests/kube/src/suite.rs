@@ -223,6 +223,15 @@ pub const SCENARIOS: &[Scenario] = &[
         run: stopped::controllers,
     },
     Scenario {
+        name: "dns-stopped",
+        about: "a node that starts without names and API server finds the peers that it remembers",
+        needs: &[],
+        hooks: &[Hook::Stop, Hook::Start, Hook::Kill],
+        settings: &[],
+        machines: 1,
+        run: stopped::names,
+    },
+    Scenario {
         name: "upgraded",
         about: "an upgrade to another image, a rollback, an image that does not work and a rollback, while sessions talk",
         needs: &[],

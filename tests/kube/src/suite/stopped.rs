@@ -14,6 +14,12 @@ const API_AWAY: Duration = Duration::from_secs(120);
 /// Seconds of load around that.
 const API_LOAD: u32 = 150;
 
+/// How long names and the API server stay away.
+const NAMES_AWAY: Duration = Duration::from_secs(60);
+
+/// Seconds of load around that.
+const NAMES_LOAD: u32 = 90;
+
 /// For how long a node whose kubelet is gone is looked at.
 const UNTENDED: Duration = Duration::from_secs(30);
 
@@ -43,6 +49,30 @@ pub(super) fn api(suite: &mut Suite<'_>) -> Result<(), String> {
     suite.figure("container killed to the next one, meanwhile", killed);
     kept.tell(suite);
     within(kept.longest_pause(), API_AWAY)
+}
+
+pub(super) fn names(suite: &mut Suite<'_>) -> Result<(), String> {
+    let release = Release::install("chat", Namespace::restricted("chat-kube-dns-stopped")?, &QUICK)?;
+    release.found_each_other()?;
+    let load = Load::start(
+        &release,
+        Plan {
+            seconds: NAMES_LOAD,
+            resumes: 0,
+            by_address: true,
+            ..Plan::default()
+        },
+    )?;
+    let killed = kill_meanwhile(&release, &["dns", "apiserver"], NAMES_AWAY)?;
+    release.ready(NODES)?;
+    release.found_each_other()?;
+    let kept = load.verdict(&release)?;
+    release.remove()?;
+    suite.figure("names and the API server away", seconds(NAMES_AWAY));
+    suite.figure("container killed to the next one, meanwhile", killed);
+    kept.tell(suite);
+    // It found its peers while nobody could be asked, or its rooms would have waited.
+    within(kept.longest_pause(), NAMES_AWAY)
 }
 
 /// Stops parts for a while and kills the container of the last node meanwhile; what the kubelet says about that.
