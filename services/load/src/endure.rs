@@ -187,10 +187,13 @@ impl Endurance {
             }
         }
         let (acknowledged, delivered) = crowd.totals();
-        let rooms = self.rooms.iter().zip(crowd.pauses()).map(|(room, pause)| RoomReport {
+        let ms = |time: Duration| time.as_secs_f64() * 1_000.0;
+        let figures = crowd.pauses().into_iter().zip(crowd.p99());
+        let rooms = self.rooms.iter().zip(figures).map(|(room, (pause, p99))| RoomReport {
             room_id: room.id.clone(),
             messages: room.head(),
-            longest_pause_ms: pause.as_secs_f64() * 1_000.0,
+            longest_pause_ms: ms(pause),
+            p99_ms: p99.into_iter().map(|home| home.map(ms)).collect(),
         });
         let found = Found {
             lasted,

@@ -179,6 +179,13 @@ impl Crowd {
         self.notes.rooms.iter().map(longest).collect()
     }
 
+    /// By room, how long the longest but one in a hundred acknowledgements took of members by their home; `None` of those who had
+    /// none.
+    #[must_use]
+    pub fn p99(&self) -> Vec<Vec<Option<Duration>>> {
+        self.notes.rooms.iter().map(RoomNotes::p99).collect()
+    }
+
     /// Compares what was acknowledged and shown so far with what the room holds, while the load goes on. What everybody
     /// has is forgotten. Dropping the future loses nothing.
     ///

@@ -1,11 +1,14 @@
-//! What the sessions note while they run, room by room: what was acknowledged and shown, and how long nothing was.
+//! What the sessions note while they run, room by room: what was acknowledged and shown, how long each acknowledgement took,
+//! and how long there was none.
 
 use super::checker::{Acknowledged, Seen};
 use super::crowd::Member;
 use super::presence::Presence;
 use super::shown::Shown;
 use crate::args::Dialect;
+use crate::tally::micros;
 use chat_client::{MemberChange, NewMessage};
+use hdrhistogram::Histogram;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,6 +43,8 @@ pub(super) struct RoomNotes {
     /// By member.
     pub(super) places: Vec<Place>,
     pub(super) pause: Mutex<Pause>,
+    /// How long acknowledgements took, in µs, of members by their home.
+    waits: Vec<Mutex<Histogram<u64>>>,
     pub(super) irregular: Mutex<Vec<String>>,
     /// Sends under way.
     pub(super) in_flight: AtomicUsize,
@@ -124,6 +129,22 @@ impl Pause {
     }
 }
 
+impl RoomNotes {
+    /// How long the longest but one in a hundred acknowledgements took, of members by their home; `None` of those who had none.
+    pub(super) fn p99(&self) -> Vec<Option<Duration>> {
+        let p99 = |waits: &Mutex<Histogram<u64>>| {
+            let waits = lock(waits);
+            (!waits.is_empty()).then(|| Duration::from_micros(waits.value_at_quantile(0.99)))
+        };
+        self.waits.iter().map(p99).collect()
+    }
+}
+
+/// From a µs to ten minutes, two digits; what is longer counts as ten minutes.
+fn waits() -> Mutex<Histogram<u64>> {
+    Mutex::new(Histogram::new_with_bounds(1, 600_000_000, 2).expect("the bounds are valid"))
+}
+
 impl Notes {
     pub(super) fn new(rooms: &[String], members: Vec<Member>) -> Self {
         let place = |member: &Member| Place {
@@ -133,10 +154,12 @@ impl Notes {
             shown: Mutex::new(Shown::new(member.dialect == Dialect::Classic)),
             presence: Mutex::default(),
         };
+        let homes = members.iter().map(|member| member.home + 1).max().unwrap_or_default();
         let room = |id: &String| RoomNotes {
             id: id.clone(),
             places: members.iter().map(place).collect(),
             pause: Mutex::default(),
+            waits: (0..homes).map(|_| waits()).collect(),
             irregular: Mutex::default(),
             in_flight: AtomicUsize::new(0),
             compared: AtomicU64::new(0),
@@ -247,6 +270,7 @@ pub(super) struct UnderWay {
     notes: Arc<Notes>,
     room: usize,
     member: usize,
+    since: Instant,
 }
 
 impl UnderWay {
@@ -258,12 +282,15 @@ impl UnderWay {
             notes: Arc::clone(notes),
             room,
             member,
+            since: Instant::now(),
         }
     }
 
     /// It was acknowledged.
     pub(super) fn acknowledged(self, seq: u64, message_id: String, content: String) {
-        let room = &self.notes.rooms[self.room];
+        let (room, now) = (&self.notes.rooms[self.room], Instant::now());
+        let home = self.notes.members[self.member].home;
+        lock(&room.waits[home]).saturating_record(micros(now - self.since));
         let place = &room.places[self.member];
         let ack = Acknowledged {
             sender: self.member,
@@ -276,7 +303,7 @@ impl UnderWay {
         sends.fresh.push((after, ack));
         drop(sends);
         place.acknowledged.fetch_add(1, Ordering::AcqRel);
-        lock(&room.pause).beat(Instant::now());
+        lock(&room.pause).beat(now);
     }
 }
 
@@ -326,6 +353,22 @@ mod tests {
             (u64::MAX, 0),
             "given up"
         );
+    }
+
+    #[test]
+    fn an_acknowledgement_counts_with_the_time_since_its_send_began_and_a_send_given_up_does_not() {
+        let notes = notes();
+        let room = &notes.rooms[0];
+        drop(UnderWay::begin(&notes, 0, 0));
+        assert_eq!(room.p99(), [None]);
+        let mut under_way = UnderWay::begin(&notes, 0, 0);
+        under_way.since -= Duration::from_secs(80);
+        under_way.acknowledged(1, "m".into(), "ines 0 0".into());
+        let [Some(p99)] = room.p99()[..] else {
+            panic!("one home: {:?}", room.p99());
+        };
+        // Two digits are kept.
+        assert!((80..90).contains(&p99.as_secs()), "{p99:?}");
     }
 
     #[test]

@@ -259,6 +259,11 @@ pub(super) fn off_all_then_dead(suite: &mut Suite<'_>) -> Result<(), String> {
     suite.figure("silent loss to the others saying that it has failed", seconds(noticed));
     suite.figure("machine started to healthy peers", seconds(back));
     kept.tell(suite);
+    // Rooms and sessions are on one node after the other; the lost one is the last.
+    suite.figure(
+        "p99 of acknowledgements to sessions of the others in rooms of the others",
+        format!("{:.0} ms", kept.p99_apart_from(others.len() + 1)),
+    );
     unaffected(kept.pauses.get(..others.len() + 1).unwrap_or_default())
 }
 

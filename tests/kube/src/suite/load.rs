@@ -61,6 +61,9 @@ pub(super) struct Kept {
     rejoins: u64,
     /// The longest time without an acknowledgement in each room, in seconds. The rooms are on one node after the other.
     pub(super) pauses: Vec<f64>,
+    /// By room, how long the longest but one in a hundred acknowledgements took, in milliseconds, of sessions that began at each node;
+    /// `None` of those who had none.
+    p99: Vec<Vec<Option<f64>>>,
 }
 
 impl Load {
@@ -157,13 +160,32 @@ impl Kept {
         if pauses.is_empty() {
             return Err(format!("no rooms in what the load left:\n{message}"));
         }
+        let p99 = values("p99_ms").into_iter().map(|line| {
+            let of_home = |ms: &str| if ms == "-" { Ok(None) } else { ms.parse().map(Some) };
+            line.split(' ').map(of_home).collect::<Result<_, _>>()
+        });
+        let p99: Vec<Vec<Option<f64>>> = p99
+            .collect::<Result<_, _>>()
+            .map_err(|why| format!("a p99 that is no number ({why}):\n{message}"))?;
+        if p99.len() != pauses.len() {
+            return Err(format!("not every room has its p99:\n{message}"));
+        }
         Ok(Self {
             acknowledged: number("acknowledged")?,
             delivered: number("delivered")?,
             resumes: (number("resumes_min")?, number("resumes_max")?),
             rejoins: number("rejoins")?,
             pauses,
+            p99,
         })
+    }
+
+    /// The longest p99 of acknowledgements, in milliseconds, of sessions that began at any but one node in rooms of any but that one.
+    pub(super) fn p99_apart_from(&self, node: usize) -> f64 {
+        let others = |all: usize| (0..all).filter(move |nth| *nth != node);
+        let all = others(self.p99.len())
+            .flat_map(|room| others(self.p99[room].len()).filter_map(move |home| self.p99[room][home]));
+        all.fold(0.0, f64::max)
     }
 
     /// The longest time without an acknowledgement in any room, in seconds.
@@ -244,7 +266,7 @@ mod tests {
     use super::*;
 
     const MESSAGE_OF_A_GOOD_RUN: &str = "verdict kept\nacknowledged 1234\ndelivered 7404\nresumes_min 2\nresumes_max 5\nrejoins 1\nheard 0\n\
-        broken 0\npause_ms 1250\npause_ms 300\n";
+        broken 0\npause_ms 1250\npause_ms 300\np99_ms 3.5 900.0\np99_ms - 800.0\n";
 
     #[test]
     fn the_figures_that_a_load_leaves_are_read() {
@@ -256,8 +278,15 @@ mod tests {
                 resumes: (2, 5),
                 rejoins: 1,
                 pauses: vec![1.25, 0.3],
+                p99: vec![vec![Some(3.5), Some(900.0)], vec![None, Some(800.0)]],
             })
         );
+    }
+
+    #[test]
+    fn the_p99_of_the_others_leaves_out_the_rooms_and_the_sessions_of_a_node() {
+        let kept = Kept::read(MESSAGE_OF_A_GOOD_RUN).expect("a good run");
+        assert_eq!((kept.p99_apart_from(1), kept.p99_apart_from(0)), (3.5, 800.0));
     }
 
     #[test]
