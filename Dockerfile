@@ -38,7 +38,11 @@ RUN cargo build --release --locked --target "$(uname -m)-unknown-linux-gnu" -p c
     cp "target/$(uname -m)-unknown-linux-gnu/release/chat-tui" "target/$(uname -m)-unknown-linux-gnu/release/chat-load" /out/
 
 FROM build AS build-node
-RUN cargo build --release --locked --target "$(uname -m)-unknown-linux-gnu" -p chat-node --features kubernetes && \
+# Another name for this version, and more features (`,pause-points`): for images that only tests use.
+ARG VERSION=
+ARG MORE_FEATURES=
+RUN CHAT_VERSION="$VERSION" \
+    cargo build --release --locked --target "$(uname -m)-unknown-linux-gnu" -p chat-node --features "kubernetes$MORE_FEATURES" && \
     mkdir -p /out/data && \
     cp "target/$(uname -m)-unknown-linux-gnu/release/chat-node" /out/
 

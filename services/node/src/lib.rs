@@ -22,3 +22,9 @@ pub mod telemetry;
 
 pub use app::{Addresses, Listeners, RunError, run};
 pub use lifecycle::Shutdown;
+
+/// The version of this program: that of the package, unless whoever builds it names another one (`CHAT_VERSION`).
+pub const VERSION: &str = match option_env!("CHAT_VERSION") {
+    Some(version) if !version.is_empty() => version,
+    _ => env!("CARGO_PKG_VERSION"),
+};

@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     };
     match command {
         Command::Help(text) => say(&text),
-        Command::Version => say(concat!("chat-node ", env!("CARGO_PKG_VERSION"))),
+        Command::Version => say(&format!("chat-node {}", chat_node::VERSION)),
         Command::Serve(config) => {
             let logging = config.logging;
             return start(logging, async move |shutdown| {

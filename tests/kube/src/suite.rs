@@ -15,6 +15,7 @@ mod install;
 mod load;
 mod neighbours;
 mod notes;
+mod prepared;
 mod reinstalled;
 mod release;
 mod starved;
@@ -176,6 +177,15 @@ pub const SCENARIOS: &[Scenario] = &[
         settings: &[],
         machines: 3,
         run: cut::between_two,
+    },
+    Scenario {
+        name: "prepared",
+        about: "two machines are cut off each other between PREPARE and COMMIT of a deletion: whoever has promised waits for the end",
+        needs: &["chat-tui"],
+        hooks: &[Hook::Cut, Hook::Heal],
+        settings: &[prepared::PAUSED],
+        machines: 3,
+        run: prepared::cut_off,
     },
     Scenario {
         name: "cut-api",

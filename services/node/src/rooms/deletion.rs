@@ -2,6 +2,7 @@
 
 use super::relations::For;
 use super::shard::{Completion, Entry, Machine, Outside, Shard};
+use crate::bugs;
 use chat_engine::deletion::coordinator::Word;
 use chat_engine::deletion::vote_of_the_admin;
 use chat_engine::effect::{Answer, DeletionEnd, Notice, Origin};
@@ -66,7 +67,8 @@ impl Outside {
     }
 
     pub(super) fn decide_deletion(&self, room: &RoomId, decide: DecideDeletion) {
-        let decided = self.store.decide_deletion(room.clone(), decide.clone());
+        let (store, of, what) = (Arc::clone(&self.store), room.clone(), decide.clone());
+        let decided = bugs::held("decision", move || store.decide_deletion(of, what));
         let shared = Arc::clone(&self.shared);
         self.complete(room, async move {
             let outcome = decided.await;

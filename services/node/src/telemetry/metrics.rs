@@ -92,7 +92,7 @@ impl Metrics {
                 "Always 1; the label tells the version.",
                 &["version"],
             )
-            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .with_label_values(&[crate::VERSION])
             .set(1);
         Self {
             connections: declare.gauge("chat_connections", "Open connections of clients."),
@@ -255,7 +255,7 @@ mod tests {
             "chat_store_failures_total 0",
             "chat_slow_readers_total{outcome=\"closed\"} 0",
             "chat_slow_readers_total{outcome=\"recovered\"} 0",
-            concat!("chat_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            &format!("chat_build_info{{version=\"{}\"}} 1", crate::VERSION),
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
         }

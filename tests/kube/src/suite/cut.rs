@@ -24,7 +24,7 @@ const LOST_LOAD: u32 = 90;
 const DEADLINE: Duration = Duration::from_secs(15);
 
 /// Longest time without an acknowledgement in rooms that a fault is not about.
-const UNAFFECTED: f64 = 5.0;
+pub(super) const UNAFFECTED: f64 = 5.0;
 
 pub(super) fn between_two(suite: &mut Suite<'_>) -> Result<(), String> {
     let machines = Machines::find()?;
@@ -155,7 +155,7 @@ impl People {
 }
 
 /// What a client is told about a line that it cannot deliver, and after how long.
-fn fate(client: &mut Beside, line: &str) -> Result<(String, Duration), String> {
+pub(super) fn fate(client: &mut Beside, line: &str) -> Result<(String, Duration), String> {
     let since = Instant::now();
     let told = client.hear(&format!(": {line}"), SHORT)?;
     if !told.starts_with("!! ") {

@@ -30,7 +30,7 @@ pub(super) fn and_back(suite: &mut Suite<'_>) -> Result<(), String> {
             ..Plan::default()
         },
     )?;
-    let first = images(&release)?;
+    let (first, old) = (images(&release)?, versions(&release)?);
 
     let since = Instant::now();
     release.upgrade(&["--set", &format!("image.tag={next}"), "--wait", "--timeout=180s"])?;
@@ -45,10 +45,15 @@ pub(super) fn and_back(suite: &mut Suite<'_>) -> Result<(), String> {
         return Err(format!("the nodes run {second:?} after {first:?}"));
     }
 
+    let new = versions(&release)?;
+    if old.len() != 1 || new.len() != 1 || old == new {
+        return Err(format!("the nodes were {old:?} and are {new:?}: not two versions"));
+    }
+
     let since = Instant::now();
     release.roll_back(1)?;
     let back = since.elapsed();
-    if images(&release)? != first {
+    if images(&release)? != first || versions(&release)? != old {
         return Err(format!("the nodes run {:?} instead of {first:?}", images(&release)?));
     }
 
@@ -65,7 +70,8 @@ pub(super) fn and_back(suite: &mut Suite<'_>) -> Result<(), String> {
     load.lasts(Duration::from_secs(5))?;
     let verdict = load.verdict(&release)?;
     release.remove()?;
-    suite.figure("upgraded to another image", seconds(upgraded));
+    let names = |of: BTreeSet<String>| of.into_iter().collect::<Vec<_>>().join(", ");
+    suite.figure(&format!("{} to {}", names(old), names(new)), seconds(upgraded));
     suite.figure("rolled back", seconds(back));
     suite.figure(
         "nodes that an image without a node left alone",
@@ -106,6 +112,22 @@ fn broken(release: &Release) -> Result<usize, String> {
         }
     })?;
     Ok(kept)
+}
+
+/// What the nodes say that they are.
+fn versions(release: &Release) -> Result<BTreeSet<String>, String> {
+    let mut versions = BTreeSet::new();
+    for pod in release.pod_names()? {
+        let metrics = release.metrics(&pod)?;
+        let line = metrics.lines().find(|line| line.starts_with("chat_build_info{"));
+        let version = line.and_then(|line| line.split_once("version=\"")?.1.split('"').next());
+        versions.insert(
+            version
+                .ok_or_else(|| format!("{pod} does not say its version"))?
+                .to_owned(),
+        );
+    }
+    Ok(versions)
 }
 
 /// What the nodes run: the name of the image, and its identity.
