@@ -24,6 +24,7 @@ node() { # node NUMBER PEERS DATA : clients on 2808N, peers on 2909N, operations
     until curl -fsS -o /dev/null "http://127.0.0.1:2910$1/ready" 2>/dev/null; do sleep 0.05; done
 }
 one() { node 1 "" "$work/one.$RANDOM"; }
+# Between nodes that have a key, every call and every answer is signed: `PEER_KEY_FILE=… three`.
 three() {
     local at=$work/three.$RANDOM n
     for n in 1 2 3; do
@@ -75,6 +76,14 @@ one; load --target ws://127.0.0.1:28081 --rooms 200 --members 1 --senders 1 --ra
 title '3 processes, 20 senders on node 2 in a room of node 1, closed loop'
 three
 load --target ws://127.0.0.1:28082 --create-on ws://127.0.0.1:28081 --rooms 1 --members 20 --senders 20 --closed; stop
+head -c 32 /dev/urandom | od -An -vtx1 | tr -d ' \n' >"$work/key"
+for key in "" "$work/key" "" "$work/key" "" "$work/key"; do
+    title "3 processes, 1 room x 99 members over them, 20 senders, 200 msg/s: $([ -n "$key" ] && echo signed || echo unsigned)"
+    PEER_KEY_FILE=$key three; load --target "$all" --rooms 1 --members 99 --senders 20 --rate 200; stop
+    title "3 processes, 20 senders on node 2 in a room of node 1, closed loop: $([ -n "$key" ] && echo signed || echo unsigned)"
+    PEER_KEY_FILE=$key three
+    load --target ws://127.0.0.1:28082 --create-on ws://127.0.0.1:28081 --rooms 1 --members 20 --senders 20 --closed; stop
+done
 
 for sessions in 1000 2000; do
     title "$sessions sessions whose node is killed: until all are back on the other two"
