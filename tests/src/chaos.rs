@@ -44,6 +44,8 @@ const PACE: Duration = Duration::from_millis(20);
 const MEMORY: u64 = 256 << 20;
 /// Longest time from the end of the last round until each node has given back the memory that the faults took.
 const RETURN: Duration = Duration::from_secs(30);
+/// Broken promises that are said in words; the others are counted.
+const SAID: usize = 50;
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -79,19 +81,55 @@ pub struct Outcome {
     pub kept: Option<PathBuf>,
 }
 
-/// Runs the plan. `say` gets one line per round.
+/// Runs the plan. `say` gets one line per round, and one per broken promise when it is found.
 ///
 /// # Errors
-/// The cluster could not be started, or not be asked.
+/// The cluster could not be started, or not be asked although no promise was broken before. The logs and the data are kept then,
+/// too.
 pub async fn run(plan: &Plan, mut say: impl FnMut(String)) -> Result<Outcome, String> {
     let mut nodes = Nodes::start(&plan.program, plan.small_disk.as_deref()).await?;
+    let mut outcome = Outcome::default();
+    let done = rounds(plan, &mut nodes, &mut outcome, &mut say).await;
+    if done.is_err() || !outcome.violations.is_empty() {
+        outcome.kept = nodes.keep_logs();
+    }
+    let Err(why) = done else { return Ok(outcome) };
+    if outcome.violations.is_empty() {
+        let kept = outcome.kept.map(|kept| kept.display().to_string());
+        return Err(format!(
+            "{why}; logs and data of the nodes are in {}",
+            kept.unwrap_or_default()
+        ));
+    }
+    // Whatever was broken may be why.
+    outcome.broke(vec![format!("the test could not go on: {why}")], &mut say);
+    Ok(outcome)
+}
+
+impl Outcome {
+    fn broke(&mut self, broken: Vec<String>, say: &mut impl FnMut(String)) {
+        for what in broken {
+            if self.violations.len() < SAID {
+                say(format!("BROKEN {what}"));
+            }
+            self.violations.push(what);
+        }
+    }
+}
+
+async fn rounds(
+    plan: &Plan,
+    nodes: &mut Nodes,
+    outcome: &mut Outcome,
+    say: &mut impl FnMut(String),
+) -> Result<(), String> {
     let mut rooms = Vec::new();
     for n in 0..nodes.len() {
         rooms.push(create_room(&nodes.url(n), &format!("room {n}"), "chaos").await?);
     }
     let crowd = Crowd::start(&nodes.urls(), &rooms, members(nodes.len()), PACE);
     crowd.resume();
-    let (mut outcome, mut guests) = (Outcome::default(), Guests::default());
+    let mut guests = Guests::default();
     let mut random = Random::new(plan.seed);
     // Of its own, so that a seed plans the faults that it always planned.
     let mut doom = Random::new(!plan.seed);
@@ -126,7 +164,7 @@ pub async fn run(plan: &Plan, mut say: impl FnMut(String)) -> Result<Outcome, St
             }
             guests.go(&rooms).await;
         };
-        let (happened, ()) = tokio::join!(fault.happen(&mut nodes), going);
+        let (happened, ()) = tokio::join!(fault.happen(nodes), going);
         happened?;
         let lasted = began.elapsed();
         let ended = Instant::now();
@@ -177,9 +215,9 @@ pub async fn run(plan: &Plan, mut say: impl FnMut(String)) -> Result<Outcome, St
             ends.whole,
             if broken.is_empty() { "" } else { ": PROMISES BROKEN" },
         ));
-        outcome
-            .violations
-            .extend(broken.into_iter().map(|what| format!("round {round}, {fault}: {what}")));
+        let broken = broken.into_iter().map(|what| format!("round {round}, {fault}: {what}"));
+        outcome.broke(broken.collect(), say);
+        (outcome.acknowledged, outcome.delivered) = crowd.totals();
         if plan.first_only && !outcome.violations.is_empty() {
             break;
         }
@@ -189,19 +227,16 @@ pub async fn run(plan: &Plan, mut say: impl FnMut(String)) -> Result<Outcome, St
         if Instant::now() > deadline {
             return Err("the rooms do not say who is in them".into());
         }
-        outcome.violations.extend(guests.ghosts(&nodes.urls(), &rooms).await);
+        outcome.broke(guests.ghosts(&nodes.urls(), &rooms).await, say);
         sleep(CALM).await;
     }
     if outcome.violations.is_empty() || !plan.first_only {
-        let (memory, too_much) = returned_memory(&nodes, &baseline).await;
+        let (memory, too_much) = returned_memory(nodes, &baseline).await;
         say(memory);
-        outcome.violations.extend(too_much);
+        outcome.broke(too_much, say);
     }
     (outcome.acknowledged, outcome.delivered) = crowd.totals();
-    if !outcome.violations.is_empty() {
-        outcome.kept = nodes.keep_logs();
-    }
-    Ok(outcome)
+    Ok(())
 }
 
 /// What a node may still use when the load has paused, of what it used when the load had just begun.

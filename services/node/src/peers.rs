@@ -347,9 +347,6 @@ impl Peers {
                 }
                 Change::Health(node, health) => {
                     tracing::info!(peer = %node, ?health, "peer health");
-                    if let Some(link) = self.link(node) {
-                        link.health_changed(*health);
-                    }
                     if let (Health::Failed, Some(outbound)) = (health, self.original(node)) {
                         outbound.fail();
                     }
@@ -360,6 +357,10 @@ impl Peers {
                             health,
                         })
                         .await;
+                    // Rooms that begin again because a failed peer's link does know by then that it failed, and ask nothing of it.
+                    if let Some(link) = self.link(node) {
+                        link.health_changed(health);
+                    }
                 }
             }
         }

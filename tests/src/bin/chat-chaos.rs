@@ -113,9 +113,6 @@ async fn faults(plan: &Plan) -> Result<ExitCode, String> {
     println!("{} rounds, seed {}", plan.rounds, plan.seed);
     let outcome = chaos::run(plan, |line| println!("{line}")).await;
     let outcome = outcome.map_err(|why| format!("seed {}: {why}", plan.seed))?;
-    for violation in outcome.violations.iter().take(50) {
-        println!("BROKEN {violation}");
-    }
     if let Some(kept) = &outcome.kept {
         println!("logs and data of the nodes are in {}", kept.display());
     }

@@ -1,8 +1,11 @@
 //! Three nodes: rooms are found, messages cross, nodes fail and come back.
 
 use chat_client::request;
+use chat_tests::proxy::{Proxy, Wire};
 use chat_tests::{Client, TestCluster};
 use serde_json::{Value, json};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// `ines` at node 1, which administers the room, `otto` at node 2, `vera` at node 3.
@@ -220,4 +223,65 @@ async fn members_behind_a_node_that_failed_are_gone_after_the_grace() {
     // Nobody else was disturbed.
     assert_eq!(otto.send(&room, "otto", "still here").await, 1);
     assert_eq!(message(&ines.next().await), (1, "still here"));
+}
+
+/// Node 1, which has the room, loses node 3 for longer than seats are kept; `cut` are the ways that are silent meanwhile.
+async fn a_member_behind_a_node_that_was_away(cut: &[(usize, usize)]) {
+    let wires = RefCell::new(BTreeMap::new());
+    let number = |id: &str| id.trim_start_matches("node").parse::<usize>().unwrap();
+    let cluster = TestCluster::start_with(3, |config| {
+        config.limits.seat_grace = Duration::from_millis(300);
+        let me = number(config.node_id.as_str());
+        for (peer, url) in &mut config.peers {
+            let wire = Proxy::to(url.authority().unwrap().as_str().parse().unwrap());
+            *url = format!("http://{}/", wire.address()).parse().unwrap();
+            wires.borrow_mut().insert((me, number(peer.as_str())), wire);
+        }
+    })
+    .await;
+    let wires = wires.into_inner();
+    let (mut ines, mut otto, mut vera, room) = three_in_a_room(&cluster).await;
+    cut.iter().for_each(|way| wires[way].set(Wire::Silent));
+    for client in [&mut ines, &mut otto] {
+        let left = client.next().await;
+        assert_eq!(
+            (&left["type"], &left["data"]["username"]),
+            (&json!("member_left"), &json!("vera"))
+        );
+    }
+    ines.send(&room, "ines", "while you were away").await;
+    assert_eq!(message(&otto.next().await), (1, "while you were away"));
+    cut.iter().for_each(|way| wires[way].set(Wire::Open));
+    for client in [&mut ines, &mut otto] {
+        let back = client.next().await;
+        assert_eq!(
+            (&back["type"], &back["data"]["username"]),
+            (&json!("member_joined"), &json!("vera"))
+        );
+    }
+    // She did nothing, and nothing that was said is kept from her.
+    ines.send(&room, "ines", "and now").await;
+    let mut heard = Vec::new();
+    while heard.len() < 2 {
+        let frame = vera.next().await;
+        if frame["type"] == "new_message" {
+            let (number, text) = message(&frame);
+            heard.push((number, text.to_owned()));
+        }
+    }
+    assert_eq!(
+        heard,
+        [(1, "while you were away".to_owned()), (2, "and now".to_owned())]
+    );
+    assert_eq!(vera.send(&room, "vera", "thank you").await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_behind_a_node_that_was_cut_off_is_a_member_again() {
+    a_member_behind_a_node_that_was_away(&[(1, 3), (3, 1)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_behind_a_node_that_does_not_know_that_it_was_taken_for_failed_is_a_member_again() {
+    a_member_behind_a_node_that_was_away(&[(1, 3)]).await;
 }

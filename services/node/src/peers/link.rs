@@ -1,8 +1,9 @@
 //! The link to one peer: items in order, one call in flight, each item taken exactly once per pair of lives.
 //!
 //! A call carries what queued while the last one was in flight; nothing waits for a timer. Items stay in the queue until
-//! the peer has them. If the queue exceeds its bound, everything in it is given up, the indexes jump, and both ends
-//! begin again from what they know: seats are announced, heads are told, holes are read.
+//! the peer has them. If the queue exceeds its bound, or the peer is taken for failed, everything in it is given up, the
+//! indexes jump, and both ends begin again from what they know: seats are announced, heads are told, holes are read. A peer
+//! that only stood still, or was cut off, knows nothing of what was decided without it, and would not ask.
 
 use super::auth::seal::Seal;
 use super::backoff::Backoff;
@@ -40,7 +41,22 @@ struct Queue {
     first_index: u64,
     /// Counts resets, so that an answer to a call of before is not taken for one of after.
     era: u64,
-    overflowed: bool,
+    /// Something was given up since this end began again.
+    given_up: bool,
+    /// The peer has not heard yet that something was given up.
+    jumped: bool,
+}
+
+impl Queue {
+    /// The peer will miss at least one item, and so begin again, whatever it has taken of those that are here.
+    fn give_up(&mut self) {
+        self.first_index += self.items.len() as u64 + 1;
+        self.items.clear();
+        self.bytes = 0;
+        self.era += 1;
+        self.given_up = true;
+        self.jumped = true;
+    }
 }
 
 /// The way to one peer.
@@ -126,6 +142,9 @@ impl Link {
 
     pub(super) fn health_changed(&self, health: Health) {
         self.metrics.health.set(health as i64);
+        if health == Health::Failed {
+            self.queue().give_up();
+        }
         self.wake();
     }
 
@@ -138,11 +157,8 @@ impl Link {
         }
         let mut queue = self.queue();
         if queue.bytes + size > self.max_bytes && !queue.items.is_empty() {
-            queue.first_index += queue.items.len() as u64;
-            queue.items.clear();
-            queue.bytes = 0;
-            queue.era += 1;
-            queue.overflowed = true;
+            tracing::warn!(peer = %self.node, "the link's queue exceeded its bound, everything in it was given up");
+            queue.give_up();
         }
         queue.bytes += size;
         queue.items.push_back(Queued { item, size });
@@ -159,11 +175,11 @@ impl Link {
         };
     }
 
-    fn take_overflow(&self) -> bool {
-        std::mem::take(&mut self.queue().overflowed)
+    fn take_given_up(&self) -> bool {
+        std::mem::take(&mut self.queue().given_up)
     }
 
-    /// The next call's worth of items, which stay in the queue.
+    /// The next call's worth of items, which stay in the queue; none if there is nothing to say but that the indexes jumped.
     fn batch(&self) -> Option<(u64, u64, Vec<Option<PeerItem>>)> {
         let queue = self.queue();
         let mut bytes = 0;
@@ -178,7 +194,7 @@ impl Link {
             .take_while(fits)
             .map(|queued| Some(queued.item.clone()))
             .collect();
-        (!items.is_empty()).then_some((queue.era, queue.first_index, items))
+        (queue.jumped || !items.is_empty()).then_some((queue.era, queue.first_index, items))
     }
 
     /// The peer has everything before `next`.
@@ -187,6 +203,7 @@ impl Link {
         if queue.era != era {
             return;
         }
+        queue.jumped = false;
         while queue.first_index < next
             && let Some(item) = queue.items.pop_front()
         {
@@ -205,8 +222,7 @@ impl Link {
 pub(super) async fn run(peers: Peers, link: Arc<Link>, rooms: RoomsHandle) {
     let mut backoff = Backoff::default();
     loop {
-        if link.take_overflow() {
-            tracing::warn!(peer = %link.node, "the link's queue exceeded its bound, everything in it was given up");
+        if link.take_given_up() {
             rooms.tell_all(|| ShardInput::PeerReset(link.node.clone())).await;
         }
         link.metrics
