@@ -15,7 +15,7 @@ use crate::rooms::{Clock, MemberCounts, RoomsHandle, Shared};
 use crate::session::intake::Pool;
 use crate::session::registry::Registry;
 use crate::store::Store;
-use crate::store::local::{LocalLimits, LocalStore};
+use crate::store::local::{LocalLimits, LocalStore, OpenError};
 use crate::store::memory::MemoryStore;
 use crate::telemetry::metrics::Metrics;
 use chat_protocol::ids::Incarnation;
@@ -116,7 +116,7 @@ pub enum RunError {
     /// The settings ask for what this build does not have.
     Build(&'static str),
     /// The store cannot be opened: the data directory is not usable.
-    Open(String),
+    Open(OpenError),
     /// The key between nodes cannot be used.
     Key(String),
     /// The store cannot go on; what was acknowledged is safe, nothing more can be.
@@ -126,12 +126,13 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// The exit status, in the numbers of `sysexits.h`: 69 unavailable, 71 system error, 74 input/output error, 78
-    /// configuration.
+    /// The exit status, in the numbers of `sysexits.h`: 69 unavailable, 71 system error, 74 input/output error, 75 for
+    /// now (another process has the data), 78 configuration.
     #[must_use]
     pub const fn exit_status(&self) -> u8 {
         match self {
             Self::Bind { .. } => 69,
+            Self::Open(OpenError::Locked(_)) => 75,
             Self::Build(_) | Self::Open(_) | Self::Key(_) => 78,
             Self::Store(_) => 74,
             Self::System(_) => 71,
@@ -178,7 +179,7 @@ fn open_store_here(config: &Config, metrics: Metrics) -> Result<Arc<dyn Store>, 
             let limits = LocalLimits::default();
             LocalStore::open(&config.data_dir, &config.node_id, unix_ms, limits, metrics)
                 .map(|store| Arc::new(store) as Arc<dyn Store>)
-                .map_err(|why| RunError::Open(why.to_string()))
+                .map_err(RunError::Open)
         }
     }
 }
@@ -302,11 +303,16 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
     let clients = tokio::net::TcpListener::from_std(listeners.websocket)?;
     let accepting = tokio::spawn(http::serve_clients(clients, port, stop_accepting.clone()));
     readiness.advance(Stage::Ready);
+    // Peers that discovery finds follow one by one.
+    let listed: Vec<&str> = config.peers.keys().map(|id| id.as_str()).collect();
     tracing::info!(
+        version = crate::VERSION,
         node = %config.node_id,
         clients = %addresses.websocket,
-        peers = %addresses.xmlrpc,
+        calls = %addresses.xmlrpc,
         operations = %addresses.operations,
+        discovery = config.discovery.label(),
+        peers = listed.join(","),
         "ready"
     );
 

@@ -344,12 +344,12 @@ fn all_mistakes_of_a_configuration_are_told_at_once_with_status_64() {
 }
 
 #[test]
-fn a_data_directory_in_use_ends_the_second_process_with_78() {
+fn a_data_directory_in_use_ends_the_second_process_with_75() {
     let data = tempfile::tempdir().expect("a directory");
     let _first = Node::start(data.path());
     let second = command(data.path()).output().expect("it runs");
     let text = String::from_utf8_lossy(&second.stderr).into_owned();
-    assert_eq!(second.status.code(), Some(78), "{text}");
+    assert_eq!(second.status.code(), Some(75), "{text}");
     assert!(text.contains("in use by another process"), "{text}");
 }
 

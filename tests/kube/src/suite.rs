@@ -16,11 +16,14 @@ mod load;
 mod neighbours;
 mod notes;
 mod prepared;
+mod readme;
 mod reinstalled;
 mod release;
 mod starved;
 mod stopped;
 mod upgraded;
+mod wire;
+mod writers;
 
 use crate::tools;
 use hooks::{Hook, Machines};
@@ -107,6 +110,15 @@ pub const SCENARIOS: &[Scenario] = &[
         run: notes::unedited,
     },
     Scenario {
+        name: "readme",
+        about: "the commands of the README from helm install on work as they stand",
+        needs: &["chat-tui"],
+        hooks: &[],
+        settings: &[],
+        machines: 1,
+        run: readme::as_it_stands,
+    },
+    Scenario {
         name: "long-name",
         about: "the same under a name of 53 characters, beside another release in another namespace",
         needs: &["chat-tui"],
@@ -141,6 +153,15 @@ pub const SCENARIOS: &[Scenario] = &[
         settings: &[],
         machines: 1,
         run: faults::killed,
+    },
+    Scenario {
+        name: "two-writers",
+        about: "a second pod on the volume of a node gives up, and the first one goes on",
+        needs: &[],
+        hooks: &[],
+        settings: &[],
+        machines: 1,
+        run: writers::only_one,
     },
     Scenario {
         name: "rolling",

@@ -68,6 +68,18 @@ pub enum Discovery {
     },
 }
 
+impl Discovery {
+    /// Its name.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Fixed => "fixed",
+            Self::Dns { .. } => "dns",
+            Self::Kubernetes { .. } => "kubernetes",
+        }
+    }
+}
+
 /// Where messages are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreKind {

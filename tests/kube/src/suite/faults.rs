@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 /// How often a pod is killed.
 const KILLS: usize = 20;
 
+/// The status of a node whose data directory another process has.
+pub(super) const IN_USE: i64 = 75;
+
 /// Seconds of load around the kills; those who came back need some of them to talk again.
 const KILL_LOAD: u32 = 220;
 
@@ -27,9 +30,11 @@ pub(super) fn killed(suite: &mut Suite<'_>) -> Result<(), String> {
     )?;
     let since = Instant::now();
     let names = release.pod_names()?;
-    let mut back = Vec::new();
+    let (mut back, mut refused) = (Vec::new(), 0);
     for name in names.iter().cycle().take(KILLS) {
-        back.push(kill(&release, name)?);
+        let (after, attempts) = kill(&release, name)?;
+        back.push(after);
+        refused += attempts;
     }
     let lasted = since.elapsed();
     load.lasts(Duration::from_secs(10))?;
@@ -49,6 +54,7 @@ pub(super) fn killed(suite: &mut Suite<'_>) -> Result<(), String> {
             back.last().copied().unwrap_or_default().as_secs_f64()
         ),
     );
+    suite.figure("starts that found the volume in use, and gave up", refused);
     kept.tell(suite);
     Ok(())
 }
@@ -84,20 +90,25 @@ pub(super) fn rolling(suite: &mut Suite<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Kills a pod without grace; how long until another one of its name is ready.
-fn kill(release: &Release, name: &str) -> Result<Duration, String> {
+/// Kills a pod without grace; how long until another one of its name is ready, and how often that one gave up before because the
+/// volume was still in use. There is no other reason to start twice.
+fn kill(release: &Release, name: &str) -> Result<(Duration, u64), String> {
     let before = release.pod(name)?["metadata"]["uid"].clone();
     let since = Instant::now();
     release.kubectl(&["delete", "pod", name, "--grace-period=0", "--force"])?;
-    until("the next pod of the name is ready", LONG, || {
+    let status = until("the next pod of the name is ready", LONG, || {
         let pod = release.pod(name)?;
-        if pod["metadata"]["uid"] != before && pod["status"]["containerStatuses"][0]["ready"] == true {
-            Ok(())
+        let status = &pod["status"]["containerStatuses"][0];
+        if pod["metadata"]["uid"] != before && status["ready"] == true {
+            Ok(status.clone())
         } else {
             Err(pod["status"].to_string())
         }
     })?;
-    let back = since.elapsed();
+    let (back, starts) = (since.elapsed(), status["restartCount"].as_u64().unwrap_or_default());
+    if starts > 0 && status["lastState"]["terminated"]["exitCode"] != IN_USE {
+        return Err(format!("{name} did not start at once: {status}"));
+    }
     release.ready(NODES)?;
-    Ok(back)
+    Ok((back, starts))
 }

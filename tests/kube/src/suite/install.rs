@@ -1,9 +1,14 @@
 //! From nothing to ready nodes that know each other.
 
-use super::Suite;
 use super::release::{NODES, Namespace, Release, apply, kubectl};
+use super::{SHORT, Suite};
+use crate::tools::{throughout, until};
 use serde_json::Value as Json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// For how long nodes that have nothing to say are listened to.
+const QUIET: Duration = Duration::from_secs(30);
 
 /// A pod that the *restricted* standard forbids: its refusal shows that the namespace enforces anything.
 const FORBIDDEN: &str = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "forbidden"}, "spec": {
@@ -43,6 +48,7 @@ pub(super) fn zero_values(suite: &mut Suite<'_>) -> Result<(), String> {
     }
     check_claims(release)?;
     let (lines, logs) = check_logs(release)?;
+    let looks = say_nothing(release)?;
     let mut steps = Vec::new();
     for _ in 0..2 {
         let said = release.test()?;
@@ -60,7 +66,14 @@ pub(super) fn zero_values(suite: &mut Suite<'_>) -> Result<(), String> {
         format!("{:.1} s", found_after.as_secs_f64()),
     );
     suite.figure("machines", used);
-    suite.figure("log lines, all JSON", format!("{lines} of {logs} nodes"));
+    suite.figure(
+        "log lines, all JSON, one start and each change of a peer once",
+        format!("{lines} of {logs} nodes"),
+    );
+    suite.figure(
+        "without anything to say, lines in 30 s",
+        format!("0 in each of {looks} looks"),
+    );
     for step in steps {
         suite.figure("helm test", step);
     }
@@ -143,33 +156,140 @@ const NO_LOG: &str = "failed to try resolving symlinks";
 /// node is started again for a new log.
 fn check_logs(release: &Release) -> Result<(usize, usize), String> {
     let names = release.pod_names()?;
-    let mut lines = Vec::new();
+    let mut counts = Vec::new();
     for name in &names {
-        lines.extend(json_lines(release, name)?);
+        counts.extend(check_log(release, name)?);
     }
-    if lines.is_empty() {
+    if counts.is_empty() {
         let name = names.first().ok_or("no pods")?;
         release.kubectl(&["delete", "pod", name, "--grace-period=1"])?;
         release.found_each_other()?;
-        lines.extend(json_lines(release, name)?);
+        counts.extend(check_log(release, name)?);
     }
-    match (lines.iter().sum(), lines.len()) {
-        (_, 0) => Err("no machine has a log".into()),
-        (count, nodes) if count < nodes => Err(format!("{count} lines in {nodes} logs")),
-        counted => Ok(counted),
+    if counts.is_empty() {
+        return Err("no machine has a log".into());
+    }
+    Ok((counts.iter().sum(), counts.len()))
+}
+
+/// How many lines a node logged whose peers are healthy; `None` if its log is gone.
+fn check_log(release: &Release, name: &str) -> Result<Option<usize>, String> {
+    let judge = |log: &str| {
+        let lines = parse(log).map_err(|why| format!("{name} {why}"))?;
+        judge(&lines, NODES - 1).map_err(|why| format!("{name} {why}:\n{log}"))?;
+        Ok(lines.len())
+    };
+    // A line may take a moment from the node to the kubelet.
+    until("the log of a node whose peers are healthy", SHORT, || {
+        let Some(log) = log_of(release, name)? else {
+            return Ok(None);
+        };
+        judge(&log).map(Some)
+    })
+}
+
+/// The log of a node; `None` if it is gone.
+fn log_of(release: &Release, name: &str) -> Result<Option<String>, String> {
+    let log = release.kubectl(&["logs", name])?;
+    // A node that is ready has said so, so a log without anything has lost it.
+    Ok((!log.is_empty() && !log.starts_with(NO_LOG)).then_some(log))
+}
+
+/// Nodes whose peers are healthy and that nobody speaks to log nothing; how often they were looked at.
+fn say_nothing(release: &Release) -> Result<u32, String> {
+    let mut before = BTreeMap::new();
+    for name in release.pod_names()? {
+        if let Some(log) = log_of(release, &name)? {
+            before.insert(name, log);
+        }
+    }
+    throughout(QUIET, || {
+        for (name, before) in &before {
+            match log_of(release, name)? {
+                Some(log) if log != *before && log.starts_with(before) => {
+                    return Err(format!(
+                        "{name} logs although nothing happens: {}",
+                        &log[before.len()..]
+                    ));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    })
+}
+
+fn parse(log: &str) -> Result<Vec<Json>, String> {
+    let line = |line| serde_json::from_str(line).map_err(|why| format!("logs what is no JSON ({why}): {line}"));
+    log.lines().map(line).collect()
+}
+
+/// One start that says what started, and each change of a peer once.
+fn judge(lines: &[Json], peers: usize) -> Result<(), String> {
+    let named = |name: &'static str| {
+        lines
+            .iter()
+            .map(|line| &line["fields"])
+            .filter(move |fields| fields["message"] == name)
+    };
+    let starts: Vec<&Json> = named("ready").collect();
+    let [start] = starts.as_slice() else {
+        return Err(format!("says {} times that it has started", starts.len()));
+    };
+    let told = [
+        "version",
+        "node",
+        "clients",
+        "calls",
+        "operations",
+        "discovery",
+        "peers",
+    ];
+    if let Some(missing) = told.iter().find(|field| start[**field].is_null()) {
+        return Err(format!("does not say with which {missing} it has started"));
+    }
+    let mut health: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for fields in named("peer health") {
+        let (peer, now) = (fields["peer"].as_str(), fields["health"].as_str());
+        let said = health.entry(peer.unwrap_or_default()).or_default();
+        if said.last().copied() == now {
+            return Err(format!("says twice in a row of {peer:?} that it is {now:?}"));
+        }
+        said.extend(now);
+    }
+    let healthy = health.values().filter(|said| said.last() == Some(&"Healthy")).count();
+    if healthy == peers {
+        Ok(())
+    } else {
+        Err(format!("says of {healthy} peers that they are healthy, not of {peers}"))
     }
 }
 
-/// How many lines a node logged; `None` if its log is gone.
-fn json_lines(release: &Release, name: &str) -> Result<Option<usize>, String> {
-    let log = release.kubectl(&["logs", name])?;
-    // A node that is ready has said so, so a log without anything has lost it.
-    if log.is_empty() || log.starts_with(NO_LOG) {
-        return Ok(None);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: &str = r#"{"fields":{"message":"ready","version":"1","node":"a","clients":"x","calls":"y","operations":"z","discovery":"dns","peers":""}}"#;
+
+    fn health(peer: &str, now: &str) -> String {
+        format!(r#"{{"fields":{{"message":"peer health","peer":"{peer}","health":"{now}"}}}}"#)
     }
-    for line in log.lines() {
-        let parsed: Result<Json, _> = serde_json::from_str(line);
-        parsed.map_err(|why| format!("{name} logs what is no JSON ({why}): {line}"))?;
+
+    fn judged(lines: &[&str]) -> Result<(), String> {
+        judge(&parse(&lines.join("\n")).unwrap(), 1)
     }
-    Ok(Some(log.lines().count()))
+
+    #[test]
+    fn a_log_has_one_start_and_each_change_once() {
+        let (well, ill) = (health("b", "Healthy"), health("b", "Degraded"));
+        assert_eq!(judged(&[START, &well]), Ok(()));
+        assert_eq!(judged(&[START, &well, &ill, &well]), Ok(()));
+        assert!(judged(&[START, &well, &well]).unwrap_err().contains("twice in a row"));
+        assert!(judged(&[START, &well, &ill]).unwrap_err().contains("says of 0 peers"));
+        assert!(judged(&[&well]).unwrap_err().contains("0 times"));
+        assert!(judged(&[START, START, &well]).unwrap_err().contains("2 times"));
+        let nameless = START.replace(r#""version":"1","#, "");
+        assert!(judged(&[&nameless, &well]).unwrap_err().contains("which version"));
+        assert!(parse("no JSON").unwrap_err().contains("no JSON"));
+    }
 }

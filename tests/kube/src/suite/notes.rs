@@ -82,7 +82,8 @@ fn follow(suite: &mut Suite<'_>, release: Release) -> Result<(), String> {
     namespace.remove()
 }
 
-fn forward(command: &str) -> Result<Beside, String> {
+/// Begins a port-forward to a port of this machine that the command names.
+pub(super) fn forward(command: &str) -> Result<Beside, String> {
     let port = command
         .rsplit(' ')
         .next()
@@ -97,7 +98,7 @@ fn forward(command: &str) -> Result<Beside, String> {
 }
 
 /// If there are clients, they talk before the next command.
-fn talk(clients: &mut Vec<&str>) -> Result<(), String> {
+pub(super) fn talk(clients: &mut Vec<&str>) -> Result<(), String> {
     match clients.as_slice() {
         [] => return Ok(()),
         [ines, otto] => {

@@ -5,12 +5,9 @@ use super::discovery::client;
 use super::hooks::{Done, Machines};
 use super::load::{Load, Plan};
 use super::release::{Namespace, QUICK, Release};
+use super::wire::{delete, room_called};
 use super::{LONG, SHORT, Suite, seconds, setting};
 use crate::tools::{throughout, until};
-use chat_client::{ConnectOptions, Connection};
-use chat_client::{RawConnection, RawFrame};
-use serde_json::{Value as Json, json};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// The variable that names the tag of a build with the feature `pause-points`.
@@ -136,61 +133,4 @@ pub(super) fn cut_off(suite: &mut Suite<'_>) -> Result<(), String> {
 /// Whether a node says that it waits for the end of so many deletions.
 fn in_doubt(release: &Release, pod: &str, count: u32) -> Result<(), String> {
     release.says(pod, &format!("chat_deletions_in_doubt {count}"))
-}
-
-/// The id of a room, as a node lists it.
-pub(super) fn room_called(url: &str, name: &str) -> Result<String, String> {
-    runtime()?.block_on(async {
-        let connected = tokio::time::timeout(SHORT, Connection::connect(url, &ConnectOptions::default())).await;
-        let (connection, _events) = connected
-            .map_err(|_| format!("{url} does not answer"))?
-            .map_err(|why| why.to_string())?;
-        let rooms = connection.list_rooms().await.map_err(|why| why.to_string())?;
-        let found = rooms.rooms.into_iter().find(|room| room.room_name == name);
-        found
-            .map(|room| room.room_id)
-            .ok_or_else(|| format!("no room is called {name}"))
-    })
-}
-
-/// Asks a node to delete a room. The kinds of what it answers, in order, until it says how that ended or that it cannot say.
-fn delete(url: String, room: &str, user: &str) -> JoinHandle<Result<Vec<String>, String>> {
-    let request = json!({"type": "delete_room", "data": {"room_id": room, "username": user}}).to_string();
-    std::thread::spawn(move || {
-        runtime()?.block_on(async {
-            let connected = RawConnection::connect(&url, &ConnectOptions::default()).await;
-            let mut connection = connected.map_err(|why| why.to_string())?;
-            let queued = connection.queue_text(request);
-            queued.map_err(|why| format!("not sent: {why:?}"))?;
-            tokio::time::timeout(LONG, answers(&mut connection))
-                .await
-                .map_err(|_| "the deletion has no end".to_owned())?
-        })
-    })
-}
-
-async fn answers(connection: &mut RawConnection) -> Result<Vec<String>, String> {
-    let mut kinds = Vec::new();
-    loop {
-        let frame: Json = match connection.next().await {
-            RawFrame::Text(text) => serde_json::from_str(text.as_str()).map_err(|why| why.to_string())?,
-            RawFrame::Binary(_) => continue,
-            RawFrame::Closed(closed) => return Err(format!("{closed} after {kinds:?}")),
-        };
-        let kind = frame["type"].as_str().unwrap_or_default().to_owned();
-        let last = matches!(kind.as_str(), "delete_room_success" | "delete_room_failed" | "error");
-        kinds.push(if kind == "delete_room_success" || !last {
-            kind
-        } else {
-            frame.to_string()
-        });
-        if last {
-            return Ok(kinds);
-        }
-    }
-}
-
-fn runtime() -> Result<tokio::runtime::Runtime, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|why| why.to_string())
 }

@@ -3,10 +3,11 @@
 use super::discovery::{WORDS, client, history_at};
 use super::load::{Load, Plan};
 use super::release::{NODES, Namespace, QUICK, Release};
+use super::wire::{first_in_a_new_room, room_called, send_to};
 use super::{LONG, SHORT, Suite, seconds};
 use crate::tools::{self, until};
 use serde_json::Value as Json;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Seconds of load before it is removed.
 const LOAD: u32 = 30;
@@ -55,21 +56,41 @@ pub(super) fn keeps_its_data(suite: &mut Suite<'_>) -> Result<(), String> {
     release.found_each_other()?;
     let heard = history_at(&release, first)?;
 
-    let (told, came_back) = without_its_claim(&release, first, last)?;
+    let lost = without_its_claim(&release, first, last)?;
     release.remove()?;
     kept.tell(suite);
     suite.figure("claims that the next release found again", claims.len());
     suite.figure("messages from before", heard);
-    suite.figure("claim deleted to an empty node that is a healthy peer", came_back);
-    suite.figure("a client in a room of it is told", told);
+    suite.figure(
+        "claim deleted to an empty node that is a healthy peer",
+        seconds(lost.back),
+    );
+    suite.figure("a client in a room of it is told", lost.told);
+    suite.figure("a message to that room through either node", lost.refused);
+    suite.figure("a new room of the same name", lost.anew);
     Ok(())
 }
 
-/// Deletes the claim of a node with the node. What a client at another node is told that was in a room of it, and how long it took
-/// until the node was back.
-fn without_its_claim(release: &Release, stays: &str, loses: &str) -> Result<(String, String), String> {
+/// What came of a node whose claim was deleted.
+struct Lost {
+    /// What a client at another node is told that was in a room of it.
+    told: String,
+    /// How long it took until the node was back.
+    back: Duration,
+    /// What whoever sends to that room is told, at the other node and at itself.
+    refused: String,
+    /// The next room of that name, and the number of its first message.
+    anew: String,
+}
+
+/// Deletes the claim of a node with the node.
+fn without_its_claim(release: &Release, stays: &str, loses: &str) -> Result<Lost, String> {
     let (_forward, mut otto) = client(release, stays, "otto", "extended")?;
     otto.hear(&format!("ines: {}", WORDS[WORDS.len() - 1]), SHORT)?;
+    let (forward, url) = release.forward(loses)?;
+    let old = room_called(&url, "shed")?;
+    let number = send_to(&url, &old, "emil")?.seq;
+    drop(forward);
     let claim = format!("data-{loses}");
     let uid = |release: &Release| release.kubectl(&["get", "pvc", &claim, "--output=jsonpath={.metadata.uid}"]);
     let before = uid(release)?;
@@ -85,7 +106,25 @@ fn without_its_claim(release: &Release, stays: &str, loses: &str) -> Result<(Str
     let back = since.elapsed();
     // The room is not there any more, and nobody goes on counting in it.
     let told = otto.hear("!! ", LONG)?;
-    Ok((format!("\"{told}\""), seconds(back)))
+    let mut refused = Vec::new();
+    for pod in [stays, loses] {
+        let (_forward, url) = release.forward(pod)?;
+        match send_to(&url, &old, "emil") {
+            Ok(confirmed) => return Err(format!("{pod} goes on counting after {number}: {confirmed:?}")),
+            Err(why) => refused.push(why),
+        }
+    }
+    let (_forward, url) = release.forward(loses)?;
+    let anew = first_in_a_new_room(&url, "shed", "vera")?;
+    if anew.room_id == old || anew.seq != 1 {
+        return Err(format!("after number {number} of {old} comes {anew:?}"));
+    }
+    Ok(Lost {
+        told: format!("\"{told}\""),
+        back,
+        refused: refused.join("; "),
+        anew: format!("another room, whose first message is number {}", anew.seq),
+    })
 }
 
 /// The claims and the volumes that they have.
