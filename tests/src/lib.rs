@@ -13,7 +13,7 @@ pub mod terminal;
 
 use chat_client::{ConnectOptions, RawConnection, RawFrame, request};
 use chat_node::config::{Config, StoreKind};
-use chat_node::telemetry::metrics::Metrics;
+use chat_node::telemetry::metrics::{Metrics, without_node};
 use chat_node::{Addresses, Listeners, RunError, Shutdown};
 use chat_protocol::ids::{Incarnation, NodeId};
 use port::Port;
@@ -55,7 +55,8 @@ impl TestNode {
     fn run(config: Config, listeners: Listeners) -> Self {
         let addresses = listeners.addresses().expect("bound ports have addresses");
         let shutdown = Shutdown::default();
-        let running = tokio::spawn(chat_node::run(config, listeners, shutdown.clone(), Metrics::new()));
+        let metrics = Metrics::new(&config.node_id);
+        let running = tokio::spawn(chat_node::run(config, listeners, shutdown.clone(), metrics));
         Self {
             addresses,
             shutdown,
@@ -109,12 +110,12 @@ impl TestNode {
         answer
     }
 
-    /// What `/metrics` says.
+    /// What `/metrics` says, without the label that every series has.
     ///
     /// # Panics
     /// If it does not answer.
     pub async fn metrics(&self) -> String {
-        self.operations("/metrics").await
+        without_node(&self.operations("/metrics").await)
     }
 
     /// What `/metrics` says of one figure that has no labels.

@@ -28,6 +28,9 @@ use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+/// Between two looks at the data directory.
+const LOOK_AT_DATA: Duration = Duration::from_secs(10);
+
 /// The bound ports of a node. Binding comes before everything else, so that a port in use is known at once.
 #[derive(Debug)]
 pub struct Listeners {
@@ -224,6 +227,28 @@ fn watch_key(config: &Config, key: Option<(Arc<KeyRing>, String)>, metrics: &Met
     Some(AbortOnDropHandle::new(tokio::spawn(watch)))
 }
 
+/// Looks at the data directory again and again as long as what it gives is held. A look waits for the disk, so it has a thread of
+/// its own, and there is one at a time.
+fn watch_data(config: &Config, metrics: &Metrics) -> Option<AbortOnDropHandle<()>> {
+    if config.store != StoreKind::Local {
+        return None;
+    }
+    let (path, data) = (config.data_dir.clone(), metrics.data.clone());
+    let watch = async move {
+        loop {
+            let (path, data) = (path.clone(), data.clone());
+            match tokio::task::spawn_blocking(move || data.sample(&path)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(why)) => tracing::debug!(%why, "the data directory cannot be looked at"),
+                // The runtime is ending.
+                Err(_) => return,
+            }
+            tokio::time::sleep(LOOK_AT_DATA).await;
+        }
+    };
+    Some(AbortOnDropHandle::new(tokio::spawn(watch)))
+}
+
 /// Runs one node until `shutdown` asks it to stop, or it cannot go on.
 ///
 /// # Errors
@@ -279,6 +304,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
             metrics: shared.metrics.peer_auth.clone(),
         })
     });
+    let _looking = watch_data(&config, &shared.metrics);
     let _watching = watch_key(&config, key, &shared.metrics);
     let peers = Peers::new(&shared, store.incarnation(), auth);
     let (rooms, shards) = RoomsHandle::start(shared, Arc::clone(&store), peers.clone());

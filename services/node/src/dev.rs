@@ -6,6 +6,7 @@ use crate::lifecycle::Shutdown;
 use crate::telemetry::metrics::Metrics;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 /// Runs the nodes of `options` until `shutdown`. All ports are bound before `announce` is given what to tell the user.
@@ -34,11 +35,10 @@ pub async fn run_cluster(options: DevOptions, shutdown: Shutdown, announce: impl
     let text = welcome(&configs);
     let mut nodes = JoinSet::new();
     for (i, (config, listeners)) in configs.into_iter().zip(listeners).enumerate() {
-        let metrics = if i == 0 {
-            Metrics::new().with_process_collector()
-        } else {
-            Metrics::new()
-        };
+        let mut metrics = Metrics::new(&config.node_id);
+        if i == 0 {
+            metrics = metrics.with_process(&Handle::current());
+        }
         nodes.spawn(run(config, listeners, shutdown.clone(), metrics));
     }
     announce(&text);

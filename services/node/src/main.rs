@@ -5,6 +5,7 @@ use chat_node::telemetry::{init_logging, metrics::Metrics};
 use chat_node::{Listeners, RunError, Shutdown, dev, health, selftest};
 use std::io::Write;
 use std::process::ExitCode;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Wrong usage, in the numbers of `sysexits.h`.
@@ -25,7 +26,8 @@ fn main() -> ExitCode {
             let logging = config.logging;
             return start(logging, async move |shutdown| {
                 let listeners = Listeners::bind(&config)?;
-                chat_node::run(*config, listeners, shutdown, Metrics::new().with_process_collector()).await
+                let metrics = Metrics::new(&config.node_id).with_process(&Handle::current());
+                chat_node::run(*config, listeners, shutdown, metrics).await
             });
         }
         Command::Dev(options) => {

@@ -3,6 +3,7 @@
 use crate::port::Port;
 use crate::proxy::Proxy;
 use crate::{PATIENCE, signals};
+use chat_node::telemetry::metrics::without_node;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -285,6 +286,7 @@ impl Nodes {
     pub async fn metric(&self, n: usize, name: &str) -> Result<u64, String> {
         let metrics = ask(self.nodes[n].operations.address(), "/metrics").await;
         let metrics = metrics.map_err(|why| format!("node {} says nothing of itself: {why}", n + 1))?;
+        let metrics = without_node(&metrics);
         let line = metrics
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

@@ -205,7 +205,12 @@ async fn a_node_that_ended_has_left_its_ports() {
     for _ in 0..100 {
         let listeners = Listeners::bind(&config).expect("the node before has left them");
         let shutdown = Shutdown::default();
-        let running = chat_node::run(config.clone(), listeners, shutdown.clone(), Metrics::new());
+        let running = chat_node::run(
+            config.clone(),
+            listeners,
+            shutdown.clone(),
+            Metrics::new(&config.node_id),
+        );
         let running = tokio::spawn(running);
         // Callers keep the task busy that accepts them.
         let callers: Vec<_> = (0..20).map(|_| TcpStream::connect(ports[0].address())).collect();

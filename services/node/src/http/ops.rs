@@ -128,8 +128,11 @@ fn routes(state: OpsState) -> BoxedFilter<(Response<String>,)> {
         readiness,
         pulses,
     } = state;
-    let ready = Arc::clone(&readiness);
-    let metrics = warp::path!("metrics").map(move || answer_metrics(&metrics));
+    let (ready, stage) = (Arc::clone(&readiness), Arc::clone(&readiness));
+    let metrics = warp::path!("metrics").map(move || {
+        metrics.set_stage(stage.stage());
+        answer_metrics(&metrics)
+    });
     let live = warp::path!("live").map(move || match pulses.check() {
         Ok(()) => plain(StatusCode::OK, "live\n".into()),
         Err((who, silence)) => {

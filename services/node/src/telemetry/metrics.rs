@@ -1,26 +1,36 @@
 //! Every metric, declared once with its meaning.
 //!
-//! Each node has a registry of its own, because several nodes may live in one process. Handles are resolved when the
+//! Each node has a registry of its own, because several nodes may live in one process, and says its name with every
+//! series. Handles are resolved when the
 //! metrics are made (or once per peer): nothing looks a label up per frame.
 
+mod data;
 mod deletion;
 mod discovery;
 mod peer;
 mod peer_auth;
+mod process;
 mod refused;
 
+pub use data::DataMetrics;
 pub use deletion::Deletions;
 pub use discovery::DiscoveryMetrics;
 pub use peer::{CallMetrics, PeerMetrics};
 pub use peer_auth::PeerAuthMetrics;
 pub use refused::{RefusedConnections, RefusedRequests};
 
+use crate::http::ops::Stage;
 use chat_protocol::ids::NodeId;
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Counter, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
     exponential_buckets,
 };
+use std::collections::HashMap;
+use tokio::runtime::Handle;
+
+/// The label that every series has: the node's id.
+pub const NODE: &str = "node";
 
 /// The metrics of one node. Clones share the same numbers.
 #[derive(Debug, Clone)]
@@ -66,25 +76,30 @@ pub struct Metrics {
     pub discovery: DiscoveryMetrics,
     /// How calls of other nodes are judged.
     pub peer_auth: PeerAuthMetrics,
+    /// The data directory.
+    pub data: DataMetrics,
+    /// 1 for the stage that the node is in.
+    stages: [IntGauge; Stage::ALL.len()],
     peers: peer::Families,
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new()
-    }
+    runtime: Option<process::Runtime>,
 }
 
 impl Metrics {
-    /// Declares all metrics in a new registry.
+    /// Declares all metrics of a node in a new registry.
     #[must_use]
-    pub fn new() -> Self {
-        let registry = Registry::new();
+    pub fn new(node: &NodeId) -> Self {
+        let labels = HashMap::from([(NODE.to_owned(), node.to_string())]);
+        let registry = Registry::new_custom(None, Some(labels)).expect("there is no prefix that could be empty");
         let declare = Declare(&registry);
         let slow_readers = declare.counters(
             "chat_slow_readers_total",
             "Clients that read too slowly, by what became of them.",
             &["outcome"],
+        );
+        let stage = declare.gauges(
+            "chat_stage",
+            "1 for the stage that the node is in, 0 for the others.",
+            &["stage"],
         );
         declare
             .gauges(
@@ -124,15 +139,18 @@ impl Metrics {
             deletions: Deletions::declare(&declare),
             discovery: DiscoveryMetrics::declare(&declare),
             peer_auth: PeerAuthMetrics::declare(&declare),
+            data: DataMetrics::declare(&declare),
+            stages: Stage::ALL.map(|other| stage.with_label_values(&[other.label()])),
             peers: peer::Families::declare(&declare),
+            runtime: None,
             registry,
         }
     }
 
-    /// Adds processor time, memory and file descriptors of the process. To be called once per process, because several
-    /// nodes in it would each report the same numbers as theirs.
+    /// Adds processor time, memory and file descriptors of the process, and its main runtime. To be called once per process,
+    /// because several nodes in it would each report the same numbers as theirs.
     #[must_use]
-    pub fn with_process_collector(self) -> Self {
+    pub fn with_process(mut self, runtime: &Handle) -> Self {
         #[cfg(target_os = "linux")]
         {
             let process = prometheus::process_collector::ProcessCollector::for_self();
@@ -140,7 +158,15 @@ impl Metrics {
                 .register(Box::new(process))
                 .expect("it is registered once");
         }
+        self.runtime = Some(process::Runtime::declare(&Declare(&self.registry), runtime));
         self
+    }
+
+    /// The node is in this stage.
+    pub fn set_stage(&self, stage: Stage) {
+        for (gauge, other) in self.stages.iter().zip(Stage::ALL) {
+            gauge.set(i64::from(other == stage));
+        }
     }
 
     /// The handles for one peer. To be asked for once per peer and kept.
@@ -159,10 +185,37 @@ impl Metrics {
     /// # Errors
     /// A metric without a sample or a name, which the declarations rule out.
     pub fn text(&self) -> prometheus::Result<String> {
+        if let Some(runtime) = &self.runtime {
+            runtime.sample();
+        }
         let mut text = String::new();
         TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text)?;
         Ok(text)
     }
+}
+
+/// What [`Metrics::text`] says, without the label that every series of a node has: for whoever knows which node it asked.
+#[must_use]
+pub fn without_node(text: &str) -> String {
+    let line = |line: &str| {
+        let start = [(format!("{{{NODE}=\""), '{'), (format!(",{NODE}=\""), ',')]
+            .into_iter()
+            .find_map(|(start, before)| Some((line.find(&start)?, start.len(), before)));
+        let Some((at, len, before)) = start.filter(|_| !line.starts_with('#')) else {
+            return line.to_owned();
+        };
+        // Ids of nodes have no quotation marks.
+        let (head, rest) = (
+            &line[..at],
+            line[at + len..].split_once('"').map_or("", |(_, rest)| rest),
+        );
+        match (before, rest.strip_prefix(','), rest.strip_prefix('}')) {
+            ('{', Some(labels), _) => format!("{head}{{{labels}"),
+            ('{', None, Some(value)) => format!("{head}{value}"),
+            _ => format!("{head}{rest}"),
+        }
+    };
+    text.lines().map(|text| line(text) + "\n").collect()
 }
 
 /// Declares metrics in a registry. Names are constants of this module, so a failure is a mistake of ours that every
@@ -176,6 +229,10 @@ impl Declare<'_> {
 
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
         self.register(IntCounterVec::new(Opts::new(name, help), labels).expect("the names are valid"))
+    }
+
+    fn seconds_counter(&self, name: &str, help: &str) -> Counter {
+        self.register(Counter::new(name, help).expect("the name is valid"))
     }
 
     fn gauge(&self, name: &str, help: &str) -> IntGauge {
@@ -216,13 +273,18 @@ mod tests {
     use super::*;
     use chat_protocol::reject::Code;
 
+    fn metrics() -> Metrics {
+        Metrics::new(&NodeId::parse("n1").unwrap())
+    }
+
+    /// Without the label that all have.
     fn text(metrics: &Metrics) -> String {
-        metrics.text().expect("every metric has a name")
+        without_node(&metrics.text().expect("every metric has a name"))
     }
 
     #[test]
     fn every_metric_without_a_peer_is_there_from_the_start() {
-        let text = text(&Metrics::new());
+        let text = text(&metrics());
         for line in [
             "chat_connections 0",
             "chat_connections_total 0",
@@ -263,7 +325,7 @@ mod tests {
 
     #[test]
     fn two_nodes_in_one_process_count_apart() {
-        let (one, two) = (Metrics::new(), Metrics::new());
+        let (one, two) = (metrics(), metrics());
         one.connections_total.inc();
         assert!(text(&one).contains("chat_connections_total 1"));
         assert!(text(&two).contains("chat_connections_total 0"));
@@ -272,7 +334,7 @@ mod tests {
     /// A code that has no line is one for which nobody can have an alert.
     #[test]
     fn every_code_that_a_client_may_be_told_is_there_from_the_start_and_counts_under_its_own_name() {
-        let metrics = Metrics::new();
+        let metrics = metrics();
         let line = |code: Code, count: u64| format!("chat_requests_refused_total{{code=\"{}\"}} {count}", code.text());
         let before = text(&metrics);
         for (times, code) in (1..).zip(Code::ALL) {
@@ -299,7 +361,7 @@ mod tests {
     fn each_end_of_a_deletion_counts_once_under_its_reason_and_with_its_time() {
         use chat_engine::deletion::AbortReason::{Recovered, Refused, Store, TimedOut};
         use chat_engine::effect::DeletionEnd::{Aborted, Committed, NotBegun, Retold};
-        let metrics = Metrics::new();
+        let metrics = metrics();
         let node = NodeId::parse("node2").unwrap();
         for end in [
             Committed,
@@ -330,7 +392,7 @@ mod tests {
 
     #[test]
     fn a_peer_has_its_own_lines() {
-        let metrics = Metrics::new();
+        let metrics = metrics();
         let peer = metrics.peer(&NodeId::parse("node2").unwrap());
         peer.health.set(2);
         peer.heartbeats_failed.inc();
@@ -348,10 +410,42 @@ mod tests {
         }
     }
 
-    #[cfg(target_os = "linux")]
     #[test]
-    fn the_process_is_reported_by_the_node_that_was_asked_to() {
-        assert!(!text(&Metrics::new()).contains("process_open_fds"));
-        assert!(text(&Metrics::new().with_process_collector()).contains("process_open_fds"));
+    fn every_series_says_whose_it_is() {
+        let text = metrics().text().unwrap();
+        let other: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.contains("node=\"n1\"}"))
+            // Where a bucket ends comes last.
+            .filter(|line| !line.contains("node=\"n1\",le="))
+            .collect();
+        assert!(other.is_empty(), "{other:?}");
+    }
+
+    #[test]
+    fn whoever_knows_whose_they_are_may_leave_the_name_out() {
+        for (with, without) in [
+            ("a{node=\"n\"} 1", "a 1"),
+            ("a{b=\"c\",node=\"n\"} 1", "a{b=\"c\"} 1"),
+            ("a{b=\"c\",node=\"n\",le=\"1\"} 2", "a{b=\"c\",le=\"1\"} 2"),
+            ("a{node=\"n\",le=\"1\"} 2", "a{le=\"1\"} 2"),
+            ("# HELP a {node=\"n\"}", "# HELP a {node=\"n\"}"),
+            ("a 1", "a 1"),
+        ] {
+            assert_eq!(without_node(with), format!("{without}\n"));
+        }
+    }
+
+    #[test]
+    fn a_node_is_in_one_stage() {
+        let metrics = metrics();
+        for stage in Stage::ALL {
+            metrics.set_stage(stage);
+            let text = text(&metrics);
+            for other in Stage::ALL {
+                let line = format!("chat_stage{{stage=\"{}\"}} {}", other.label(), u8::from(other == stage));
+                assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+            }
+        }
     }
 }

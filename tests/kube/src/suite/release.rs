@@ -4,6 +4,7 @@ use super::hooks::Hook;
 use super::{LONG, SHORT};
 use crate::helm::chart;
 use crate::tools::{self, Beside, Said, until};
+use chat_node::telemetry::metrics::without_node;
 use serde_json::Value as Json;
 use std::time::{Duration, Instant};
 
@@ -231,13 +232,13 @@ impl Release {
         Ok(self.pods()?.iter().filter_map(name).collect())
     }
 
-    /// The metrics of a node, asked through the API server.
+    /// The metrics of a node, asked through the API server, without the label that says whose they are.
     pub(super) fn metrics(&self, pod: &str) -> Result<String, String> {
         let path = format!(
             "/api/v1/namespaces/{}/pods/{pod}:9100/proxy/metrics",
             self.namespace.name
         );
-        kubectl(&["get", "--raw", &path])
+        kubectl(&["get", "--raw", &path]).map(|text| without_node(&text))
     }
 
     /// Whether a node says a line of its metrics.

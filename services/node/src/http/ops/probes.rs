@@ -15,6 +15,21 @@ pub enum Stage {
     Stopping = 2,
 }
 
+impl Stage {
+    /// All of them, in their order.
+    pub const ALL: [Self; 3] = [Self::Starting, Self::Ready, Self::Stopping];
+
+    /// Its name in metrics.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
 /// The stage of a node, shared between who sets it and who tells it.
 #[derive(Debug, Default)]
 pub struct Readiness(AtomicU8);

@@ -1,6 +1,7 @@
 //! Tests over real sockets with a client that knows no HTTP.
 
 use super::*;
+use chat_protocol::ids::NodeId;
 use std::io::{Read, Write};
 use std::time::Instant;
 
@@ -12,7 +13,7 @@ struct Port {
 
 fn start(pulses: Pulses) -> Port {
     let state = OpsState {
-        metrics: Metrics::new(),
+        metrics: Metrics::new(&NodeId::parse("n1").unwrap()),
         readiness: Arc::default(),
         pulses: Arc::new(pulses),
     };
@@ -103,7 +104,7 @@ fn metrics_are_served_as_text_with_their_type() {
             .contains("content-type: text/plain; version=0.0.4"),
         "{answer}"
     );
-    assert!(answer.contains("\nchat_connections 3\n"), "{answer}");
+    assert!(answer.contains("\nchat_connections{node=\"n1\"} 3\n"), "{answer}");
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn auth_of(me: &str, life: u64, keys: &str, cluster: &str, exempt: &[&str]) -> A
         cluster: ClusterId::parse(cluster).unwrap(),
         keys: Arc::new(KeyRing::new(Keys::parse(keys).unwrap())),
         exempt: exempt.iter().map(|id| node(id)).collect(),
-        metrics: Metrics::new().peer_auth,
+        metrics: Metrics::new(&node(me)).peer_auth,
     })
 }
 
@@ -165,7 +165,7 @@ fn a_changed_body_path_method_or_word_is_refused() {
 
 #[test]
 fn unsigned_malformed_doubled_and_foreign_calls_are_refused_by_name_and_counted() {
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(&node("b"));
     let mut auth = auth_of("b", 1, OLD, "chat", &[]);
     Arc::get_mut(&mut auth).unwrap().metrics = metrics.peer_auth.clone();
     let gate = Gate::new(Some(auth));
@@ -194,7 +194,7 @@ fn unsigned_malformed_doubled_and_foreign_calls_are_refused_by_name_and_counted(
         ("unsigned", 1),
         ("malformed", 1),
     ] {
-        let line = format!("chat_peer_calls_refused_total{{reason=\"{reason}\"}} {count}");
+        let line = format!("chat_peer_calls_refused_total{{reason=\"{reason}\",node=\"b\"}} {count}");
         assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
     }
 }

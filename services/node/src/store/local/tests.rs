@@ -17,7 +17,7 @@ fn open(dir: &Path) -> Result<LocalStore, OpenError> {
 }
 
 fn open_with(dir: &Path, limits: LocalLimits) -> Result<LocalStore, OpenError> {
-    LocalStore::open(dir, &node("n1"), 1_000, limits, Metrics::new())
+    LocalStore::open(dir, &node("n1"), 1_000, limits, Metrics::new(&node("n1")))
 }
 
 fn refusal(dir: &Path) -> String {
@@ -125,7 +125,14 @@ async fn what_a_long_room_leaves_is_removed_step_by_step() {
 async fn every_life_has_a_higher_incarnation_even_if_the_clock_goes_back() {
     let dir = tempfile::tempdir().unwrap();
     for (clock, expected) in [(1_000, 1_000), (5_000, 5_000), (2_000, 5_001), (5_001, 5_002)] {
-        let store = LocalStore::open(dir.path(), &node("n1"), clock, LocalLimits::default(), Metrics::new()).unwrap();
+        let store = LocalStore::open(
+            dir.path(),
+            &node("n1"),
+            clock,
+            LocalLimits::default(),
+            Metrics::new(&node("n1")),
+        )
+        .unwrap();
         assert_eq!(store.incarnation(), Incarnation(expected));
         store.close().await;
     }
@@ -177,7 +184,14 @@ async fn a_directory_in_use_is_not_shared() {
 #[tokio::test]
 async fn a_directory_of_another_node_is_refused() {
     let dir = used().await;
-    let why = LocalStore::open(dir.path(), &node("n2"), 1, LocalLimits::default(), Metrics::new()).unwrap_err();
+    let why = LocalStore::open(
+        dir.path(),
+        &node("n2"),
+        1,
+        LocalLimits::default(),
+        Metrics::new(&node("n1")),
+    )
+    .unwrap_err();
     assert_eq!(
         why.to_string(),
         "the data directory belongs to node n1, this is node n2"
