@@ -118,18 +118,23 @@ impl TestNode {
         without_node(&self.operations("/metrics").await)
     }
 
-    /// What `/metrics` says of one figure that has no labels.
+    /// What `/metrics` says of one figure, summed up over its labels.
     ///
     /// # Panics
     /// If it does not answer, or has no such figure.
     pub async fn metric(&self, name: &str) -> u64 {
         let metrics = self.metrics().await;
-        let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
-        let value = line.unwrap_or_else(|| panic!("{name} is missing"));
-        value.parse().expect("a count")
+        let series = metrics.lines().filter(|line| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with([' ', '{']))
+        });
+        let values = series.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok());
+        let values: Vec<u64> = values.collect();
+        assert!(!values.is_empty(), "{name} is missing");
+        values.into_iter().sum()
     }
 
-    /// Waits until a figure without labels is at least this.
+    /// Waits until a figure, summed up over its labels, is at least this.
     ///
     /// # Panics
     /// If it stays below.

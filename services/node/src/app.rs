@@ -18,6 +18,7 @@ use crate::store::Store;
 use crate::store::local::{LocalLimits, LocalStore, OpenError};
 use crate::store::memory::MemoryStore;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::sampler;
 use chat_protocol::ids::Incarnation;
 use std::fmt;
 use std::io;
@@ -27,9 +28,6 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-
-/// Between two looks at the data directory.
-const LOOK_AT_DATA: Duration = Duration::from_secs(10);
 
 /// The bound ports of a node. Binding comes before everything else, so that a port in use is known at once.
 #[derive(Debug)]
@@ -227,28 +225,6 @@ fn watch_key(config: &Config, key: Option<(Arc<KeyRing>, String)>, metrics: &Met
     Some(AbortOnDropHandle::new(tokio::spawn(watch)))
 }
 
-/// Looks at the data directory again and again as long as what it gives is held. A look waits for the disk, so it has a thread of
-/// its own, and there is one at a time.
-fn watch_data(config: &Config, metrics: &Metrics) -> Option<AbortOnDropHandle<()>> {
-    if config.store != StoreKind::Local {
-        return None;
-    }
-    let (path, data) = (config.data_dir.clone(), metrics.data.clone());
-    let watch = async move {
-        loop {
-            let (path, data) = (path.clone(), data.clone());
-            match tokio::task::spawn_blocking(move || data.sample(&path)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(why)) => tracing::debug!(%why, "the data directory cannot be looked at"),
-                // The runtime is ending.
-                Err(_) => return,
-            }
-            tokio::time::sleep(LOOK_AT_DATA).await;
-        }
-    };
-    Some(AbortOnDropHandle::new(tokio::spawn(watch)))
-}
-
 /// Runs one node until `shutdown` asks it to stop, or it cannot go on.
 ///
 /// # Errors
@@ -304,7 +280,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
             metrics: shared.metrics.peer_auth.clone(),
         })
     });
-    let _looking = watch_data(&config, &shared.metrics);
+    let _data = (config.store == StoreKind::Local).then(|| sampler::data(&config.data_dir, &shared.metrics.data));
     let _watching = watch_key(&config, key, &shared.metrics);
     let peers = Peers::new(&shared, store.incarnation(), auth);
     let (rooms, shards) = RoomsHandle::start(shared, Arc::clone(&store), peers.clone());
@@ -317,6 +293,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
     };
     let finding = tokio::spawn(discovery::run(config.clone(), peers.clone(), rooms.clone()));
     let registry = Arc::new(Registry::new(limits.max_connections, store.incarnation()));
+    let _waiting = sampler::waiting(Arc::clone(&registry), peers.clone(), rooms.metrics().clients.clone());
     let reopening = rooms.clone();
     let reopening = tokio::spawn(async move { reopening.reopen().await });
     let stop_accepting = CancellationToken::new();

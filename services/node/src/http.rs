@@ -78,11 +78,11 @@ pub async fn serve_clients(listener: TcpListener, port: ClientPort, stop: Cancel
         pace.count(Instant::now());
         if port.registry.len() >= port.limits.max_connections {
             // Closing at once is the cheapest refusal; a client that is told to wait would hold a descriptor.
-            metrics.connections_refused.connections.inc();
+            metrics.clients.refused.connections.inc();
             continue;
         }
         let Some(of_address) = addresses.enter(address) else {
-            metrics.connections_refused.address.inc();
+            metrics.clients.refused.address.inc();
             continue;
         };
         // No more handshakes than the bound are in progress; further connections wait in the kernel's backlog.
@@ -92,13 +92,13 @@ pub async fn serve_clients(listener: TcpListener, port: ClientPort, stop: Cancel
             taken = opening.take() => taken,
         };
         if made_way {
-            metrics.connections_refused.handshakes.inc();
+            metrics.clients.refused.handshakes.inc();
         }
         let port = port.clone();
         tokio::spawn(async move {
-            let refused = port.rooms.metrics().connections_refused.clone();
+            let refused = port.rooms.metrics().clients.refused.clone();
             let patience = port.limits.handshake_timeout;
-            let handshake = tokio::time::timeout(patience, handshake(stream, port, of_address));
+            let handshake = tokio::time::timeout(patience, handshake(stream, port, of_address, Instant::now()));
             tokio::select! {
                 biased;
                 () = place.out.cancelled() => {}
@@ -111,11 +111,11 @@ pub async fn serve_clients(listener: TcpListener, port: ClientPort, stop: Cancel
 }
 
 /// Reads one HTTP request and answers it. A WebSocket goes on in a task of its own.
-async fn handshake(stream: TcpStream, port: ClientPort, of_address: OfAddress) {
+async fn handshake(stream: TcpStream, port: ClientPort, of_address: OfAddress, since: Instant) {
     // A frame that waits for the next one to fill a packet is a frame that is late.
     drop(stream.set_nodelay(true));
     let header_timeout = port.limits.header_timeout;
-    let service = warp::service(websocket::filter(port, Arc::new(of_address)));
+    let service = warp::service(websocket::filter(port, Arc::new(of_address), since));
     let stream = TokioIo::new(Strict::new(stream, Bodies::None));
     // An error here is the client's: it went away or did not speak HTTP.
     drop(

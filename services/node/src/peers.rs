@@ -35,6 +35,7 @@ use link::Link;
 use original::Outbound;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 /// Where a room is.
@@ -258,6 +259,11 @@ impl Peers {
 
     fn link(&self, node: &NodeId) -> Option<Arc<Link>> {
         self.ways().links.get(node).cloned()
+    }
+
+    /// Brings the metrics of all links up to date.
+    pub fn sample_links(&self) {
+        self.links().iter().for_each(|link| link.sample());
     }
 
     fn links(&self) -> Vec<Arc<Link>> {
@@ -607,6 +613,7 @@ impl Peers {
     }
 
     async fn call(&self, link: &Link, method: &'static str, params: &[dxr::Value]) -> Result<dxr::Value, CallError> {
+        let since = Instant::now();
         let result = self
             .caller(link.node())
             .call(
@@ -617,13 +624,14 @@ impl Peers {
                 self.0.limits.peer_call_timeout,
             )
             .await;
-        count(link.metrics(), method, &result);
+        count(link.metrics(), method, &result, since.elapsed());
         result
     }
 }
 
-fn count(metrics: &PeerMetrics, method: &'static str, result: &Result<dxr::Value, CallError>) {
+fn count(metrics: &PeerMetrics, method: &'static str, result: &Result<dxr::Value, CallError>, took: Duration) {
     let metrics = metrics.calls(method);
+    metrics.seconds.observe(took.as_secs_f64());
     match result {
         Ok(_) => metrics.ok.inc(),
         Err(CallError::Timeout) => metrics.timeout.inc(),

@@ -1,6 +1,7 @@
 //! What operators see: log lines and metrics.
 
 pub mod metrics;
+pub mod sampler;
 
 use crate::config::{LogFormat, Logging};
 use std::io::IsTerminal;

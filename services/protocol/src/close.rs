@@ -37,6 +37,20 @@ pub enum ComeBack {
 }
 
 impl CloseReason {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Normal,
+        Self::ProtocolError,
+        Self::InvalidUtf8,
+        Self::TooBig,
+        Self::PingTimeout,
+        Self::Restart,
+        Self::SlowReader,
+        Self::SlowSender,
+        Self::Overloaded,
+        Self::Replaced,
+    ];
+
     /// The number on the wire (RFC 6455 section 7.4 and the IANA registry).
     #[must_use]
     pub const fn code(self) -> u16 {

@@ -10,6 +10,7 @@ use crate::timestamp::Timestamp;
 use crate::{text, ws_frame};
 use bytes::Bytes;
 use std::ops::Range;
+use std::time::Duration;
 
 /// The fields of a numbered message, as `new_message` carries them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +43,9 @@ pub struct NotAMessage;
 
 const BEFORE_DIGITS: &str = r#","sequence_number":"#;
 const PREFIX: &str = r#"{"type":"new_message","data":{"message_id":"#;
+
+/// What ends a payload, behind the time.
+const AFTER_TIME: &str = r#""}}"#;
 
 /// Where the data begins in a payload.
 const DATA_AT: usize = r#"{"type":"new_message","data":"#.len();
@@ -166,6 +170,18 @@ impl MessageFrame {
             seq: self.seq,
             timestamp: Timestamp::parse(text("timestamp")?).ok_or(NotAMessage)?,
         })
+    }
+
+    /// How long before `now` the message was taken, by the clock of its room's admin node; zero if that clock is ahead. `None` if
+    /// the frame came over a link and does not say.
+    #[must_use]
+    pub fn age(&self, now: Timestamp) -> Option<Duration> {
+        let (end, length) = (self.frame.len().checked_sub(AFTER_TIME.len())?, Timestamp::LENGTH);
+        let time = self.frame.get(end.checked_sub(length)?..end)?;
+        let taken = Timestamp::parse(std::str::from_utf8(time).ok()?)?;
+        Some(Duration::from_micros(
+            now.0.saturating_sub(taken.0).try_into().unwrap_or(0),
+        ))
     }
 
     /// The complete WebSocket frame, numbers lowered by `shift`: the shared bytes for 0, a patched copy otherwise.

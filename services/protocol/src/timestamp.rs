@@ -9,6 +9,9 @@ use std::fmt;
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
+    /// How many characters [`fmt::Display`] writes for the years that four digits have.
+    pub const LENGTH: usize = "2031-04-05T06:07:08.123456+00:00".len();
+
     /// Parses what [`fmt::Display`] writes, and what an original node writes: any number of fraction digits or none,
     /// and `Z` for `+00:00`. Other offsets are refused.
     #[must_use]

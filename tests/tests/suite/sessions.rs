@@ -166,7 +166,9 @@ async fn what_is_sent_is_counted() {
     let text = node.metrics().await;
     for line in [
         "chat_connections 1",
-        "chat_frames_received_total 3",
+        "chat_frames_received_total{type=\"create_room\"} 1",
+        "chat_frames_received_total{type=\"join_room\"} 1",
+        "chat_frames_received_total{type=\"send_message\"} 1",
         "chat_frames_sent_total 4",
         "chat_messages_accepted_total 1",
         "chat_messages_delivered_total 1",

@@ -56,6 +56,17 @@ struct Position {
     head: Seq,
 }
 
+/// What was wrong with the numbers that came, since it was last asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Holes that began.
+    pub gaps: u64,
+    /// Holes that were closed.
+    pub repaired: u64,
+    /// Messages that came although they had been delivered.
+    pub doubled: u64,
+}
+
 /// Milliseconds between two tries of a repair.
 const RETRY_PAUSE: u64 = 200;
 
@@ -84,6 +95,9 @@ pub struct Follower {
     held: Held<Input>,
     /// When classic connections are told that they are out, because the admin node does not come back.
     dismiss_at: Option<Millis>,
+    /// Something is missing.
+    in_gap: bool,
+    seen: Seen,
 }
 
 impl Follower {
@@ -108,6 +122,8 @@ impl Follower {
             participant: Participant::new(limits.deletion),
             held: Held::new(limits.deletion.held, limits.deletion.held_bytes),
             dismiss_at: None,
+            in_gap: false,
+            seen: Seen::default(),
         }
     }
 
@@ -262,6 +278,38 @@ impl Follower {
     #[must_use]
     pub const fn is_degraded(&self) -> bool {
         self.failed_since.is_some()
+    }
+
+    /// What was seen since the last call.
+    pub const fn take_seen(&mut self) -> Seen {
+        std::mem::replace(
+            &mut self.seen,
+            Seen {
+                gaps: 0,
+                repaired: 0,
+                doubled: 0,
+            },
+        )
+    }
+
+    /// How many messages the room is known to have that were not delivered here.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        self.position.as_ref().map_or(0, |p| p.head.0 - p.delivered.0)
+    }
+
+    /// A hole begins when something is missing, and is closed when nothing is.
+    fn watch_gap(&mut self) {
+        let missing = self.lag() > 0;
+        if missing != self.in_gap {
+            self.in_gap = missing;
+            let count = if missing {
+                &mut self.seen.gaps
+            } else {
+                &mut self.seen.repaired
+            };
+            *count += 1;
+        }
     }
 
     fn delivered(&self) -> Seq {
@@ -541,7 +589,8 @@ impl Follower {
         }
     }
 
-    fn finish(&self, effects: &mut Effects) {
+    fn finish(&mut self, effects: &mut Effects) {
+        self.watch_gap();
         let nobody = self.audience.is_empty() && self.pending.is_empty() && self.early.is_empty();
         if nobody && self.held.is_empty() && self.participant.is_idle() {
             effects.push(Effect::Idle);

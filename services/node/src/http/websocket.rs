@@ -13,6 +13,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use std::sync::Arc;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
@@ -22,8 +23,8 @@ use warp::filters::BoxedFilter;
 /// Bytes read at once from an idle connection; what a long message needs more is allocated while it arrives.
 const READ_BUFFER: usize = 4 << 10;
 
-/// The filter tree of the client port, for one connection.
-pub(super) fn filter(port: ClientPort, of_address: Arc<OfAddress>) -> BoxedFilter<(Response<String>,)> {
+/// The filter tree of the client port, for one connection, which was accepted at `since`.
+pub(super) fn filter(port: ClientPort, of_address: Arc<OfAddress>, since: Instant) -> BoxedFilter<(Response<String>,)> {
     let upgrade = warp::get()
         .and(warp::header::exact_ignore_case("upgrade", "websocket"))
         .and(warp::header::exact("sec-websocket-version", "13"))
@@ -33,7 +34,7 @@ pub(super) fn filter(port: ClientPort, of_address: Arc<OfAddress>) -> BoxedFilte
         .map(move |key: String, upgrade: OnUpgrade| {
             let (port, of_address) = (port.clone(), Arc::clone(&of_address));
             tokio::spawn(async move {
-                run(upgrade, port).await;
+                run(upgrade, port, since).await;
                 drop(of_address);
             });
             switching_protocols(&key)
@@ -68,23 +69,23 @@ fn switching_protocols(key: &str) -> Response<String> {
 }
 
 /// Serves a connection from its upgrade to its end.
-async fn run(upgrade: OnUpgrade, port: ClientPort) {
+async fn run(upgrade: OnUpgrade, port: ClientPort, since: Instant) {
     let metrics = port.rooms.metrics();
     let Ok(upgraded) = upgrade.await else {
-        metrics.connections_refused.invalid.inc();
+        metrics.clients.refused.invalid.inc();
         return;
     };
     // The accept loop serves nothing but TCP, so this is what is inside.
     let Ok(parts) = upgraded.downcast::<TokioIo<Strict<TcpStream>>>() else {
-        metrics.connections_refused.invalid.inc();
+        metrics.clients.refused.invalid.inc();
         return;
     };
     // What came behind the head; a copy, so that hyper's buffer does not live as long as the connection.
     let early = parts.read_buf.to_vec();
     drop(parts.read_buf);
     let sent = Sent {
-        frames: metrics.frames_sent.clone(),
-        bytes: metrics.bytes_sent.clone(),
+        frames: metrics.clients.frames_sent.clone(),
+        bytes: metrics.clients.bytes_sent.clone(),
     };
     let outbound = Outbound::new(
         Arc::new(parts.io.into_inner().into_inner()),
@@ -93,16 +94,17 @@ async fn run(upgrade: OnUpgrade, port: ClientPort) {
     );
     let intake = Intake::new(Arc::clone(&port.inbound));
     if !intake.received(early.len()) {
-        metrics.connections_refused.connections.inc();
+        metrics.clients.refused.connections.inc();
         return;
     }
     let session = Arc::new(Session::new(port.registry.next_id(), outbound, intake));
     if !port.registry.add(&session) {
-        metrics.connections_refused.connections.inc();
+        metrics.clients.refused.connections.inc();
         return;
     }
-    metrics.connections.inc();
-    metrics.connections_total.inc();
+    metrics.clients.open.inc();
+    metrics.clients.opened.inc();
+    metrics.clients.handshake_seconds.observe(since.elapsed().as_secs_f64());
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .max_message_size(Some(MAX_INBOUND_FRAME))
@@ -117,5 +119,5 @@ async fn run(upgrade: OnUpgrade, port: ClientPort) {
     )
     .await;
     port.registry.remove(session.id);
-    port.rooms.metrics().connections.dec();
+    port.rooms.metrics().clients.open.dec();
 }

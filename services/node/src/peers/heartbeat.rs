@@ -6,6 +6,7 @@ use crate::rooms::{RoomsHandle, ShardInput};
 use chat_protocol::ids::Incarnation;
 use chat_protocol::peer_call::{Capabilities, Heartbeat, method};
 use chat_protocol::peer_fault::is_no_such_method;
+use chat_protocol::timestamp::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -32,13 +33,15 @@ pub(super) async fn run(peers: Peers, link: Arc<Link>, rooms: RoomsHandle) {
         let lag = Instant::now().saturating_duration_since(planned);
         let own_lag = u64::try_from(lag.as_millis()).unwrap_or(u64::MAX);
         planned = Instant::now() + limits.heartbeat_interval;
+        let asked = Instant::now();
         let alive = ask(&peers, &link).await;
+        let took = asked.elapsed().as_secs_f64();
         // The call may take an interval itself.
         planned = planned.max(Instant::now());
-        let now = rooms.shared().clock.mono();
+        let now = rooms.shared().clock.now();
         let changes = match alive {
             Some(alive) => {
-                link.metrics().heartbeats_ok.inc();
+                link.metrics().heard(took, seconds_since_1970(now.wall));
                 // Only nodes of ours tell their lives. Another program may be there although nothing failed meanwhile.
                 let tells_life = alive.incarnation.is_some();
                 if peers.dialect(link.node()) == (if tells_life { Dialect::Original } else { Dialect::Ours }) {
@@ -48,19 +51,19 @@ pub(super) async fn run(peers: Peers, link: Arc<Link>, rooms: RoomsHandle) {
                 if let Some(outbound) = peers.original(link.node()) {
                     outbound.note_alias(&alive.node_id);
                 }
-                peers.heard(now, link.node(), alive.incarnation)
+                peers.heard(now.mono, link.node(), alive.incarnation)
             }
             None => {
-                link.metrics().heartbeats_failed.inc();
+                link.metrics().missed();
                 // Another program may answer at the address next time.
                 peers.set_dialect(link.node(), Dialect::Unknown);
                 let mut changes = Vec::new();
                 let mut membership = lock(&peers.0.membership);
                 if peers.is_original(link.node()) {
                     let failed_after = u64::try_from(limits.original_failed.as_millis()).unwrap_or(u64::MAX);
-                    membership.missed_patiently(now, link.node(), own_lag, failed_after, &mut changes);
+                    membership.missed_patiently(now.mono, link.node(), own_lag, failed_after, &mut changes);
                 } else {
-                    membership.missed(now, link.node(), own_lag, &mut changes);
+                    membership.missed(now.mono, link.node(), own_lag, &mut changes);
                 }
                 drop(membership);
                 changes
@@ -72,6 +75,14 @@ pub(super) async fn run(peers: Peers, link: Arc<Link>, rooms: RoomsHandle) {
             outbound.wake();
         }
     }
+}
+
+/// What metrics take for a time.
+fn seconds_since_1970(time: Timestamp) -> f64 {
+    // Microseconds since 1970 are exact for three centuries.
+    #[allow(clippy::cast_precision_loss)]
+    let micros = time.0 as f64;
+    micros / 1e6
 }
 
 async fn ask(peers: &Peers, link: &Link) -> Option<Heartbeat> {

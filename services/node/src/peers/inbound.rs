@@ -105,6 +105,14 @@ impl Methods {
     /// # Errors
     /// What the call failed with; also a fault is written by whoever answers, so that it knows that it is one.
     pub(crate) async fn execute(&self, who: &Who, call: &Call) -> Result<Bytes, PeerFault> {
+        let since = Instant::now();
+        let result = self.execute_uncounted(who, call).await;
+        let served = &self.inbound.rooms.shared().metrics.served;
+        served.count(&call.method, result.is_ok(), since.elapsed());
+        result
+    }
+
+    async fn execute_uncounted(&self, who: &Who, call: &Call) -> Result<Bytes, PeerFault> {
         self.check(who, call)?;
         if call.method == method::GET_HOSTED_ROOMS {
             peer_call::no_params(&call.params)?;

@@ -22,6 +22,7 @@ use http::Uri;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio::sync::Notify;
 
 /// Longest item that a call can carry, in bytes: what a body may have, less what stands around the items.
@@ -41,6 +42,8 @@ struct Queue {
     first_index: u64,
     /// Counts resets, so that an answer to a call of before is not taken for one of after.
     era: u64,
+    /// Since when none of what is here was taken.
+    waits_since: Option<Instant>,
     /// Something was given up since this end began again.
     given_up: bool,
     /// The peer has not heard yet that something was given up.
@@ -54,6 +57,7 @@ impl Queue {
         self.items.clear();
         self.bytes = 0;
         self.era += 1;
+        self.waits_since = None;
         self.given_up = true;
         self.jumped = true;
     }
@@ -161,6 +165,7 @@ impl Link {
             queue.give_up();
         }
         queue.bytes += size;
+        queue.waits_since.get_or_insert_with(Instant::now);
         queue.items.push_back(Queued { item, size });
         drop(queue);
         self.wake();
@@ -173,6 +178,16 @@ impl Link {
             era: queue.era + 1,
             ..Queue::default()
         };
+    }
+
+    /// Says how much waits, and for how long.
+    pub(super) fn sample(&self) {
+        let queue = self.queue();
+        let bytes = i64::try_from(queue.bytes).unwrap_or(i64::MAX);
+        let lag = queue.waits_since.map_or(0.0, |since| since.elapsed().as_secs_f64());
+        drop(queue);
+        self.metrics.link_queue_bytes.set(bytes);
+        self.metrics.link_lag.set(lag);
     }
 
     fn take_given_up(&self) -> bool {
@@ -210,6 +225,7 @@ impl Link {
             queue.bytes -= item.size;
             queue.first_index += 1;
         }
+        queue.waits_since = (!queue.items.is_empty()).then(Instant::now);
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -225,9 +241,7 @@ pub(super) async fn run(peers: Peers, link: Arc<Link>, rooms: RoomsHandle) {
         if link.take_given_up() {
             rooms.tell_all(|| ShardInput::PeerReset(link.node.clone())).await;
         }
-        link.metrics
-            .link_queue_bytes
-            .set(i64::try_from(link.queue().bytes).unwrap_or(i64::MAX));
+        link.sample();
         let (Some(life), Some((era, first_index, items))) = (peers.reachable_life(&link), link.batch()) else {
             link.wake.notified().await;
             continue;

@@ -273,8 +273,9 @@ impl Peers {
     ) -> Result<Value, CallError> {
         let caller: &Caller = &self.0.one_shot;
         let address = lock(&outbound.address).clone();
+        let since = Instant::now();
         let result = caller.call(&address, None, method, params, outbound.call_timeout).await;
-        count(&outbound.metrics, method, &result);
+        count(&outbound.metrics, method, &result, since.elapsed());
         result
     }
 }

@@ -102,7 +102,7 @@ impl Outside {
     pub(super) fn answer_original(&self, entry: &mut Entry, session: SessionId, request: u64, mut answer: Answer) {
         if let Answer::Sent { seq, duplicate, .. } = &mut answer {
             if !*duplicate {
-                self.shared.metrics.messages_accepted.inc();
+                self.shared.metrics.messages.accepted.inc();
             }
             *seq = Seq(seq.0.saturating_sub(shift_of(session)));
         }

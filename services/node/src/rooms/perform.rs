@@ -44,10 +44,7 @@ impl Outside {
     ) {
         match effect {
             Effect::Append(append) => {
-                self.shared
-                    .metrics
-                    .sequence_numbers_assigned
-                    .inc_by(append.items.len() as u64);
+                self.shared.metrics.messages.numbered.inc_by(append.items.len() as u64);
                 self.appends.push(append);
             }
             Effect::Deliver(frames) => self.deliver(entry, &frames, follow_ups),
@@ -120,7 +117,7 @@ impl Outside {
                 if let Some(subscriber) = entry.subscribers.get_mut(&session) {
                     subscriber.live = true;
                     if std::mem::take(&mut subscriber.lagged) {
-                        self.shared.metrics.slow_readers_recovered.inc();
+                        self.shared.metrics.clients.slow_recovered.inc();
                     }
                 }
             }
@@ -225,7 +222,7 @@ impl Outside {
     /// A delivery that does not fit makes its connection a reader of history; nobody else notices.
     fn deliver(&mut self, entry: &mut Entry, frames: &[MessageFrame], follow_ups: &mut VecDeque<Completion>) {
         let mut lagging = Vec::new();
-        let mut delivered = 0;
+        let (mut delivered, mut sessions) = (0, 0);
         for (id, subscriber) in entry.subscribers.iter_mut().filter(|(_, s)| s.live) {
             for frame in frames.iter().filter(|frame| frame.seq() >= subscriber.first) {
                 match subscriber.session.outbound.offer(frame.bytes(subscriber.shift)) {
@@ -240,8 +237,11 @@ impl Outside {
                 }
                 delivered += 1;
             }
+            sessions += 1;
         }
-        self.shared.metrics.messages_delivered.inc_by(delivered);
+        let messages = &self.shared.metrics.messages;
+        messages.delivered.inc_by(delivered);
+        messages.fanned_out(entry.is_here(), frames, sessions, self.shared.clock.now().wall);
         follow_ups.extend(lagging.into_iter().map(|(session, next)| entry.lagged(session, next)));
     }
 
@@ -333,7 +333,7 @@ impl Outside {
                 self.dirty.push(Arc::clone(&subscriber.session));
             }
         }
-        self.shared.metrics.messages_delivered.inc_by(next.0 - from.0);
+        self.shared.metrics.messages.delivered.inc_by(next.0 - from.0);
         entry.page_sent(session, from, next)
     }
 
@@ -401,9 +401,13 @@ impl Outside {
                 timestamp,
                 duplicate,
             } => {
-                if !duplicate {
-                    self.shared.metrics.messages_accepted.inc();
+                let messages = &self.shared.metrics.messages;
+                if duplicate {
+                    messages.repeats.inc();
+                } else {
+                    messages.accepted.inc();
                 }
+                messages.acknowledged(entry.is_here(), asking.since.elapsed().as_secs_f64());
                 let shift = entry.subscribers.get(&to.session).map_or(0, |s| s.shift);
                 let seq = Seq(seq.0.saturating_sub(shift));
                 let frame = ServerFrame::MessageSent {

@@ -27,6 +27,7 @@ use chat_protocol::reject::Reject;
 use chat_protocol::server_frame::History;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::mpsc::{self, error::TryRecvError};
 use tokio::sync::oneshot;
 
@@ -129,6 +130,8 @@ pub(super) struct Asking {
     pub(super) user: UserName,
     pub(super) re: Option<RequestId>,
     pub(super) client_msg_id: Option<ClientMsgId>,
+    /// When it was asked.
+    pub(super) since: Instant,
     /// The answer, while an earlier request of the connection has none yet.
     pub(super) ready: Option<Bytes>,
     /// What the connection is told behind the answer.
@@ -147,6 +150,8 @@ pub(super) struct Entry {
     pub(super) calls: BTreeMap<u64, oneshot::Sender<Answer>>,
     pub(super) idle: bool,
     members: u32,
+    /// Messages that the room is known to have and that were not delivered here.
+    pub(super) lag: i64,
     /// It is prepared for a deletion of whose end it hears nothing.
     in_doubt: bool,
     deadline: Option<Millis>,
@@ -225,7 +230,7 @@ impl Shard {
                 .deadlines
                 .first()
                 .map(|(at, _)| self.outside.shared.clock.instant(*at));
-            let next_beat = std::time::Instant::now() + BEAT;
+            let next_beat = Instant::now() + BEAT;
             let deadline = deadline.map_or(next_beat, |deadline| deadline.min(next_beat));
             tokio::select! {
                 biased;
@@ -387,6 +392,7 @@ impl Shard {
             user: request.user().clone(),
             re,
             client_msg_id,
+            since: Instant::now(),
             ready: None,
             farewell: None,
         };
@@ -593,6 +599,7 @@ impl Shard {
                 None => break,
             }
         }
+        entry.count(&self.outside.shared.metrics.messages);
         let (deadline, members) = match &entry.machine {
             Machine::Admin(machine) => (machine.next_deadline(), Some(machine.member_count())),
             Machine::Member(machine) => (machine.next_deadline(), None),
@@ -621,7 +628,8 @@ impl Shard {
             gauge.add(if in_doubt { 1 } else { -1 });
         }
         if drop_it {
-            self.rooms.remove(room);
+            let lag = self.rooms.remove(room).map_or(0, |entry| entry.lag);
+            self.outside.shared.metrics.messages.lag.sub(lag);
             self.outside.shared.metrics.rooms_active.dec();
         }
     }
@@ -639,6 +647,7 @@ impl Entry {
             members: 0,
             in_doubt: false,
             deadline: None,
+            lag: 0,
         }
     }
 

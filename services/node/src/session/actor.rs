@@ -13,6 +13,7 @@ use super::outbound::Flushed;
 use super::pace::Pace;
 use crate::config::Limits;
 use crate::rooms::RoomsHandle;
+use crate::telemetry::metrics::Closed;
 use chat_protocol::close::CloseReason;
 use chat_protocol::codec::ExtendedRequest;
 use chat_protocol::ids::RoomId;
@@ -33,8 +34,10 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why the reading side ended.
 enum End {
-    /// The client closed, or the connection broke: nothing more can be said.
-    Gone,
+    /// The client closed: nothing more can be said.
+    Left,
+    /// The connection broke.
+    Lost,
     /// We close.
     Close(CloseReason),
 }
@@ -86,7 +89,7 @@ impl Actor {
                 return End::Close(reason);
             }
             if self.session.outbound.is_dead() {
-                return End::Gone;
+                return End::Lost;
             }
             let blocked = self.session.outbound.is_blocked();
             let now = Instant::now();
@@ -169,6 +172,7 @@ impl Actor {
         } else {
             inbound::understand(&text, first, self.session.user())
         };
+        self.rooms.metrics().clients.received(said.heard());
         let request = match said {
             Said::Hello(hello) => return inbound::greet(&self.session, &self.rooms, hello),
             Said::Request(request) => request,
@@ -217,11 +221,12 @@ impl Actor {
                 return Ok(());
             }
             // A raw frame is never read.
-            Some(Ok(Message::Close(_) | Message::Frame(_))) | None => return Err(End::Gone),
+            Some(Ok(Message::Close(_) | Message::Frame(_))) => return Err(End::Left),
+            None => return Err(End::Lost),
             Some(Err(e)) => return Err(self.session.outbound.closing().map_or_else(|| end_of(&e), End::Close)),
         };
         self.session.intake.finished();
-        self.rooms.metrics().frames_received.inc();
+        self.rooms.metrics().clients.bytes_received.inc_by(text.len() as u64);
         if !self.session.is_extended() && (self.in_flight > 0 || !self.waiting.is_empty()) {
             self.waiting_bytes += text.len();
             self.waiting.push_back(text);
@@ -258,6 +263,11 @@ impl Actor {
 
     /// Tells the rooms, then says good-bye as far as the client still listens.
     async fn end(mut self, end: End) {
+        self.rooms.metrics().clients.closed(match end {
+            End::Close(reason) => Closed::By(reason),
+            End::Left => Closed::Client,
+            End::Lost => Closed::Lost,
+        });
         let mut rooms = std::mem::take(&mut self.asked);
         rooms.extend(self.session.take_seats().into_keys());
         for room in rooms {
@@ -265,7 +275,7 @@ impl Actor {
         }
         if let End::Close(reason) = end {
             if reason == CloseReason::SlowReader {
-                self.rooms.metrics().slow_readers_closed.inc();
+                self.rooms.metrics().clients.slow_closed.inc();
             }
             let outbound = &self.session.outbound;
             outbound.finish(reason);
@@ -293,8 +303,8 @@ fn end_of(error: &Error) -> End {
     match error {
         Error::Capacity(CapacityError::MessageTooLong { .. }) => End::Close(CloseReason::TooBig),
         Error::Utf8(_) => End::Close(CloseReason::InvalidUtf8),
-        Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => End::Gone,
+        Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => End::Lost,
         Error::Protocol(_) => End::Close(CloseReason::ProtocolError),
-        _ => End::Gone,
+        _ => End::Lost,
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Extended, Session, resume};
 use crate::rooms::{Request, RoomsHandle};
+use crate::telemetry::metrics::Heard;
 use chat_engine::effect::Terms;
 use chat_protocol::client_frame::{ClientFrame, Hello, RequestId};
 use chat_protocol::codec::{self, ExtendedRequest};
@@ -40,6 +41,17 @@ pub enum Said {
     Request(ExtendedRequest),
 }
 
+impl Said {
+    /// What it is in metrics.
+    #[must_use]
+    pub fn heard(&self) -> Heard {
+        match self {
+            Self::Hello(_) => Heard::Hello,
+            Self::Request(request) => request.frame.as_ref().map_or(Heard::Invalid, Heard::of),
+        }
+    }
+}
+
 /// Understands a text: the first of its connection or a later one, which speaks for `user` if it has said so.
 #[must_use]
 pub fn understand(text: &str, first: bool, user: Option<&UserName>) -> Said {
@@ -68,8 +80,15 @@ pub fn greet(session: &Session, rooms: &RoomsHandle, hello: Result<Hello, Server
 
 fn welcome(session: &Session, rooms: &RoomsHandle, hello: Hello) -> Welcome {
     let Hello { user, client, resume } = hello;
+    let asked = resume.is_some();
     let known = resume.filter(|token| resume::belongs_to(token, &user));
     let resumed = known.is_some();
+    let clients = &rooms.metrics().clients;
+    match (asked, resumed) {
+        (_, true) => clients.resumed.inc(),
+        (true, false) => clients.resume_refused.inc(),
+        (false, false) => clients.begun.inc(),
+    }
     let token = known.unwrap_or_else(|| resume::new_token(&user));
     tracing::debug!(session = %session.id, %user, client = client.as_deref(), resumed, "extended session");
     let node = rooms.shared().me.clone();

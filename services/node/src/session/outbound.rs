@@ -246,6 +246,12 @@ impl Outbound {
         }
     }
 
+    /// Bytes that wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.state().bytes
+    }
+
     /// True if the connection's task must wait for the socket.
     #[must_use]
     pub fn is_blocked(&self) -> bool {

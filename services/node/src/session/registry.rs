@@ -65,6 +65,14 @@ impl Registry {
         self.lock().is_empty()
     }
 
+    /// Bytes that wait to be written: of all connections together, and of the one where most do.
+    #[must_use]
+    pub fn waiting(&self) -> (usize, usize) {
+        let sessions: Vec<_> = self.lock().values().cloned().collect();
+        let waiting = sessions.iter().map(|session| session.outbound.waiting());
+        waiting.fold((0, 0), |(all, most), bytes| (all + bytes, most.max(bytes)))
+    }
+
     /// All connections at this moment, oldest first.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Session>> {

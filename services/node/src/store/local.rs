@@ -101,6 +101,7 @@ impl LocalStore {
         let incarnation = rows::begin_life(&mut database, node_id, now_unix_ms)?;
         let count = rows::count_rooms(&database).map_err(OpenError::database)?;
         let room_count = Arc::new(AtomicUsize::new(count));
+        metrics.store.count_rooms(count);
         let readers = Readers::start(&directory.database(), limits.readers)?;
         let checkpointer = Checkpointer::start(&directory.database())?;
         // One append per room and one creation or claim per request are under way: that bounds it.

@@ -4,30 +4,49 @@
 //! series. Handles are resolved when the
 //! metrics are made (or once per peer): nothing looks a label up per frame.
 
+mod clients;
 mod data;
 mod deletion;
 mod discovery;
+mod messages;
 mod peer;
 mod peer_auth;
 mod process;
 mod refused;
+mod served;
+mod store;
 
+pub use clients::{ClientMetrics, Closed, Heard};
 pub use data::DataMetrics;
 pub use deletion::Deletions;
 pub use discovery::DiscoveryMetrics;
+pub use messages::MessageMetrics;
 pub use peer::{CallMetrics, PeerMetrics};
 pub use peer_auth::PeerAuthMetrics;
 pub use refused::{RefusedConnections, RefusedRequests};
+pub use served::ServedMetrics;
+pub use store::StoreMetrics;
 
 use crate::http::ops::Stage;
 use chat_protocol::ids::NodeId;
 use prometheus::core::Collector;
 use prometheus::{
-    Counter, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
-    exponential_buckets,
+    Counter, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 use std::collections::HashMap;
 use tokio::runtime::Handle;
+
+/// Seconds for what takes a millisecond when all is well and ten seconds when it is given up: from 100 µs to 10 s, three bounds per
+/// power of ten.
+const FAST: [f64; 16] = [
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+/// Seconds for what may wait for others: from 1 ms to 30 s.
+const SLOW: [f64; 14] = [
+    0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
 
 /// The label that every series has: the node's id.
 pub const NODE: &str = "node";
@@ -36,46 +55,24 @@ pub const NODE: &str = "node";
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Registry,
-    /// Open connections of clients.
-    pub connections: IntGauge,
-    /// Connections of clients that were accepted.
-    pub connections_total: IntCounter,
-    /// Connections of clients that were refused, by reason.
-    pub connections_refused: RefusedConnections,
-    /// Frames received from clients.
-    pub frames_received: IntCounter,
-    /// Frames sent to clients.
-    pub frames_sent: IntCounter,
-    /// Bytes sent to clients.
-    pub bytes_sent: IntCounter,
-    /// Messages that were committed for a client of this node.
-    pub messages_accepted: IntCounter,
-    /// Messages handed to sessions of this node, one per session.
-    pub messages_delivered: IntCounter,
+    /// Connections of clients and what comes and goes on them.
+    pub clients: ClientMetrics,
+    /// The path of messages.
+    pub messages: MessageMetrics,
     /// Requests of clients that were refused, by code.
     pub requests_refused: RefusedRequests,
-    /// Sequence numbers given by this node as the admin of a room.
-    pub sequence_numbers_assigned: IntCounter,
     /// Rooms in memory.
     pub rooms_active: IntGauge,
-    /// Commits of the store that succeeded.
-    pub store_commits: IntCounter,
-    /// Rows that they wrote.
-    pub store_rows: IntCounter,
-    /// How long they took, in seconds.
-    pub store_commit_seconds: Histogram,
-    /// Commits of the store that failed.
-    pub store_failures: IntCounter,
-    /// Slow readers that caught up.
-    pub slow_readers_recovered: IntCounter,
-    /// Slow readers that were closed.
-    pub slow_readers_closed: IntCounter,
+    /// Commits of the store.
+    pub store: StoreMetrics,
     /// Deletions of rooms.
     pub deletions: Deletions,
     /// How other nodes are found.
     pub discovery: DiscoveryMetrics,
     /// How calls of other nodes are judged.
     pub peer_auth: PeerAuthMetrics,
+    /// Calls of other nodes.
+    pub served: ServedMetrics,
     /// The data directory.
     pub data: DataMetrics,
     /// 1 for the stage that the node is in.
@@ -91,11 +88,6 @@ impl Metrics {
         let labels = HashMap::from([(NODE.to_owned(), node.to_string())]);
         let registry = Registry::new_custom(None, Some(labels)).expect("there is no prefix that could be empty");
         let declare = Declare(&registry);
-        let slow_readers = declare.counters(
-            "chat_slow_readers_total",
-            "Clients that read too slowly, by what became of them.",
-            &["outcome"],
-        );
         let stage = declare.gauges(
             "chat_stage",
             "1 for the stage that the node is in, 0 for the others.",
@@ -110,35 +102,15 @@ impl Metrics {
             .with_label_values(&[crate::VERSION])
             .set(1);
         Self {
-            connections: declare.gauge("chat_connections", "Open connections of clients."),
-            connections_total: declare.counter("chat_connections_total", "Connections of clients accepted."),
-            connections_refused: RefusedConnections::declare(&declare),
-            frames_received: declare.counter("chat_frames_received_total", "Frames received from clients."),
-            frames_sent: declare.counter("chat_frames_sent_total", "Frames sent to clients."),
-            bytes_sent: declare.counter("chat_bytes_sent_total", "Bytes sent to clients."),
-            messages_accepted: declare.counter(
-                "chat_messages_accepted_total",
-                "Messages committed for clients of this node.",
-            ),
-            messages_delivered: declare.counter(
-                "chat_messages_delivered_total",
-                "Messages handed to sessions of this node, one per session.",
-            ),
+            clients: ClientMetrics::declare(&declare),
+            messages: MessageMetrics::declare(&declare),
             requests_refused: RefusedRequests::declare(&declare),
-            sequence_numbers_assigned: declare.counter(
-                "chat_sequence_numbers_assigned_total",
-                "Sequence numbers given by this node as the admin of a room.",
-            ),
             rooms_active: declare.gauge("chat_rooms_active", "Rooms in memory."),
-            store_commits: declare.counter("chat_store_commits_total", "Commits of the store that succeeded."),
-            store_rows: declare.counter("chat_store_rows_total", "Rows written by commits of the store."),
-            store_commit_seconds: declare.commit_seconds(),
-            store_failures: declare.counter("chat_store_failures_total", "Commits of the store that failed."),
-            slow_readers_recovered: slow_readers.with_label_values(&["recovered"]),
-            slow_readers_closed: slow_readers.with_label_values(&["closed"]),
+            store: StoreMetrics::declare(&declare),
             deletions: Deletions::declare(&declare),
             discovery: DiscoveryMetrics::declare(&declare),
             peer_auth: PeerAuthMetrics::declare(&declare),
+            served: ServedMetrics::declare(&declare),
             data: DataMetrics::declare(&declare),
             stages: Stage::ALL.map(|other| stage.with_label_values(&[other.label()])),
             peers: peer::Families::declare(&declare),
@@ -243,21 +215,18 @@ impl Declare<'_> {
         self.register(IntGaugeVec::new(Opts::new(name, help), labels).expect("the names are valid"))
     }
 
-    /// From 100 µs, a fast local disk, doubling up to 1.6 s, a network volume in trouble.
-    fn commit_seconds(&self) -> Histogram {
-        let buckets = exponential_buckets(0.000_1, 2.0, 15).expect("the start, the factor and the count are positive");
-        let options = HistogramOpts::new("chat_store_commit_seconds", "How long a commit of the store took.");
-        self.register(Histogram::with_opts(options.buckets(buckets)).expect("the name is valid"))
+    fn float_gauges(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+        self.register(GaugeVec::new(Opts::new(name, help), labels).expect("the names are valid"))
     }
 
-    /// From 1 ms, one node and a fast disk, doubling up to 16 s, a deletion that waited for everybody.
-    fn deletion_seconds(&self) -> Histogram {
-        let buckets = exponential_buckets(0.001, 2.0, 15).expect("the start, the factor and the count are positive");
-        let options = HistogramOpts::new(
-            "chat_deletion_seconds",
-            "From the request to delete a room to the decision.",
-        );
-        self.register(Histogram::with_opts(options.buckets(buckets)).expect("the name is valid"))
+    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+        let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        self.register(Histogram::with_opts(options).expect("the name and the buckets are valid"))
+    }
+
+    fn histograms(&self, name: &str, help: &str, buckets: &[f64], labels: &[&str]) -> HistogramVec {
+        let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        self.register(HistogramVec::new(options, labels).expect("the names and the buckets are valid"))
     }
 
     fn register<C: Collector + Clone + 'static>(&self, collector: C) -> C {
@@ -292,7 +261,12 @@ mod tests {
             "chat_peer_keys 0",
             "chat_peer_key_reloads_total{result=\"failed\"} 0",
             "chat_connections_refused_total{reason=\"connections\"} 0",
-            "chat_frames_received_total 0",
+            "chat_frames_received_total{type=\"hello\"} 0",
+            "chat_connections_closed_total{code=\"lost\"} 0",
+            "chat_sessions_total{outcome=\"resumed\"} 0",
+            "chat_gaps_total{state=\"seen\"} 0",
+            "chat_acknowledgement_seconds_count{room=\"remote\"} 0",
+            "chat_delivery_seconds_count{room=\"local\"} 0",
             "chat_frames_sent_total 0",
             "chat_bytes_sent_total 0",
             "chat_messages_accepted_total 0",
@@ -326,7 +300,7 @@ mod tests {
     #[test]
     fn two_nodes_in_one_process_count_apart() {
         let (one, two) = (metrics(), metrics());
-        one.connections_total.inc();
+        one.clients.opened.inc();
         assert!(text(&one).contains("chat_connections_total 1"));
         assert!(text(&two).contains("chat_connections_total 0"));
     }
@@ -395,14 +369,20 @@ mod tests {
         let metrics = metrics();
         let peer = metrics.peer(&NodeId::parse("node2").unwrap());
         peer.health.set(2);
-        peer.heartbeats_failed.inc();
+        peer.missed();
+        peer.missed();
+        peer.heard(0.25, 1_000.5);
+        peer.missed();
         peer.link_queue_bytes.set(17);
         peer.calls("exchange").timeout.inc();
         let text = text(&metrics);
         for line in [
             "chat_peer_health{peer=\"node2\"} 2",
-            "chat_heartbeats_total{peer=\"node2\",result=\"failed\"} 1",
-            "chat_heartbeats_total{peer=\"node2\",result=\"ok\"} 0",
+            "chat_heartbeats_total{peer=\"node2\",result=\"failed\"} 3",
+            "chat_heartbeats_missed{peer=\"node2\"} 1",
+            "chat_heartbeat_round_trip_seconds{peer=\"node2\"} 0.25",
+            "chat_heartbeat_last_success_timestamp_seconds{peer=\"node2\"} 1000.5",
+            "chat_heartbeats_total{peer=\"node2\",result=\"ok\"} 1",
             "chat_link_queue_bytes{peer=\"node2\"} 17",
             "chat_peer_calls_total{method=\"exchange\",peer=\"node2\",result=\"timeout\"} 1",
         ] {

@@ -84,6 +84,8 @@ impl Follower {
                 position.delivered = frame.seq();
                 self.backlog.push(frame.clone());
                 fresh.push(frame);
+            } else if frame.seq() <= position.delivered {
+                self.seen.doubled += 1;
             }
         }
         position.head = position.head.max(position.delivered);

@@ -96,7 +96,7 @@ fn one_silent_shard_is_enough_not_to_be_live() {
 #[test]
 fn metrics_are_served_as_text_with_their_type() {
     let port = start(Pulses::new(2));
-    port.state.metrics.connections.set(3);
+    port.state.metrics.clients.open.set(3);
     let answer = port.send("GET /metrics HTTP/1.0\r\n\r\n");
     assert!(
         answer

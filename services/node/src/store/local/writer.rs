@@ -183,24 +183,28 @@ impl Writer {
     /// Executes a batch as one transaction and answers everybody in it. False if the store cannot go on.
     fn commit(&mut self, batch: Vec<Work>) -> bool {
         let start = Instant::now();
+        // At most some hundreds.
+        #[allow(clippy::cast_precision_loss)]
+        let commands = batch.len() as f64;
         let (replies, committed) = self.transact(batch);
         match committed {
             Ok(rows) => {
-                self.metrics.store_commits.inc();
-                self.metrics.store_rows.inc_by(rows);
-                self.metrics.store_commit_seconds.observe(start.elapsed().as_secs_f64());
+                self.metrics.store.commits.inc();
+                self.metrics.store.batch.observe(commands);
+                self.metrics.store.rows.inc_by(rows);
+                self.metrics.store.seconds.observe(start.elapsed().as_secs_f64());
                 replies.into_iter().for_each(Reply::send);
                 self.checkpointer.committed(rows + 1, &self.database);
                 true
             }
             Err(Failure::RolledBack(why)) => {
-                self.metrics.store_failures.inc();
+                self.metrics.store.failures.inc();
                 tracing::error!(%why, "a commit failed and was rolled back");
                 replies.into_iter().for_each(|reply| reply.fail(&why, false));
                 true
             }
             Err(Failure::InDoubt(why)) => {
-                self.metrics.store_failures.inc();
+                self.metrics.store.failures.inc();
                 replies.into_iter().for_each(|reply| reply.fail(&why, true));
                 self.fatal.send_replace(Some(why));
                 false
@@ -240,6 +244,7 @@ impl Writer {
             Ok(()) => {
                 self.room_count.fetch_add(born.created, Ordering::AcqRel);
                 self.room_count.fetch_sub(born.deleted, Ordering::AcqRel);
+                self.metrics.store.count_rooms(self.room_count.load(Ordering::Acquire));
                 if self.warm.len() > self.limits.warm_rooms {
                     self.warm.clear();
                 }

@@ -1,6 +1,6 @@
 //! Deletions of rooms that this node administers: how many, and how they ended.
 
-use super::Declare;
+use super::{Declare, SLOW};
 use chat_engine::deletion::AbortReason;
 use chat_engine::effect::DeletionEnd;
 use prometheus::{Histogram, IntCounter, IntGauge};
@@ -66,7 +66,11 @@ impl Deletions {
                 "chat_deletions_in_doubt",
                 "Rooms of other nodes whose deletion was prepared here and of whose end nothing is heard.",
             ),
-            seconds: declare.deletion_seconds(),
+            seconds: declare.histogram(
+                "chat_deletion_seconds",
+                "From the request to delete a room to the decision.",
+                &SLOW,
+            ),
         }
     }
 

@@ -1,8 +1,8 @@
 //! Metrics that exist once per peer.
 
-use super::Declare;
+use super::{Declare, SLOW};
 use chat_protocol::ids::NodeId;
-use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 /// The families that have a peer as a label. Peers are bounded in number, and have no series once they are forgotten.
 #[derive(Debug, Clone)]
@@ -14,6 +14,12 @@ pub(super) struct Families {
     original_queue_bytes: IntGaugeVec,
     original_given_up: IntCounterVec,
     calls: IntCounterVec,
+    round_trip: GaugeVec,
+    missed: IntGaugeVec,
+    last_heard: GaugeVec,
+    link_lag: GaugeVec,
+    /// By method only: with peers there would be a dozen series for each pair.
+    call_seconds: HistogramVec,
 }
 
 impl Families {
@@ -50,6 +56,32 @@ impl Families {
                 "Calls to a peer, by method and result.",
                 &["peer", "method", "result"],
             ),
+            round_trip: declare.float_gauges(
+                "chat_heartbeat_round_trip_seconds",
+                "How long the last heartbeat that a peer answered took.",
+                &["peer"],
+            ),
+            missed: declare.gauges(
+                "chat_heartbeats_missed",
+                "How many heartbeats in a row a peer did not answer, up to now.",
+                &["peer"],
+            ),
+            last_heard: declare.float_gauges(
+                "chat_heartbeat_last_success_timestamp_seconds",
+                "When a peer last answered a heartbeat; 0 if never.",
+                &["peer"],
+            ),
+            link_lag: declare.float_gauges(
+                "chat_link_lag_seconds",
+                "How long what waits for a peer has waited without any of it being taken.",
+                &["peer"],
+            ),
+            call_seconds: declare.histograms(
+                "chat_peer_call_seconds",
+                "How long calls to peers took, by method; those without an answer as long as they were waited for.",
+                &SLOW,
+                &["method"],
+            ),
         }
     }
 
@@ -59,6 +91,10 @@ impl Families {
         let peer = id.as_str();
         drop(self.health.remove_label_values(&[peer]));
         drop(self.unbelieved.remove_label_values(&[peer]));
+        drop(self.round_trip.remove_label_values(&[peer]));
+        drop(self.missed.remove_label_values(&[peer]));
+        drop(self.last_heard.remove_label_values(&[peer]));
+        drop(self.link_lag.remove_label_values(&[peer]));
         drop(self.link_queue_bytes.remove_label_values(&[peer]));
         drop(self.original_queue_bytes.remove_label_values(&[peer]));
         drop(self.original_given_up.remove_label_values(&[peer]));
@@ -86,6 +122,11 @@ impl Families {
             original_queue_bytes: self.original_queue_bytes.with_label_values(&[peer]),
             original_given_up: self.original_given_up.with_label_values(&[peer]),
             calls: self.calls.clone(),
+            round_trip: self.round_trip.with_label_values(&[peer]),
+            missed: self.missed.with_label_values(&[peer]),
+            last_heard: self.last_heard.with_label_values(&[peer]),
+            link_lag: self.link_lag.with_label_values(&[peer]),
+            call_seconds: self.call_seconds.clone(),
             id: id.clone(),
         }
     }
@@ -109,10 +150,30 @@ pub struct PeerMetrics {
     pub original_queue_bytes: IntGauge,
     /// What it was not told as such.
     pub original_given_up: IntCounter,
+    /// How long what waits for it has waited, in seconds.
+    pub link_lag: Gauge,
+    round_trip: Gauge,
+    missed: IntGauge,
+    last_heard: Gauge,
     calls: IntCounterVec,
+    call_seconds: HistogramVec,
 }
 
 impl PeerMetrics {
+    /// A heartbeat was answered after so many seconds, at a time in seconds since 1970.
+    pub fn heard(&self, took: f64, now: f64) {
+        self.heartbeats_ok.inc();
+        self.round_trip.set(took);
+        self.last_heard.set(now);
+        self.missed.set(0);
+    }
+
+    /// A heartbeat was not answered.
+    pub fn missed(&self) {
+        self.heartbeats_failed.inc();
+        self.missed.inc();
+    }
+
     /// The handles for calls of one method. To be asked for once per method and kept.
     #[must_use]
     pub fn calls(&self, method: &'static str) -> CallMetrics {
@@ -123,6 +184,7 @@ impl PeerMetrics {
             timeout: counter("timeout"),
             error: counter("error"),
             unbelieved: counter("unbelieved"),
+            seconds: self.call_seconds.with_label_values(&[method]),
         }
     }
 }
@@ -140,4 +202,6 @@ pub struct CallMetrics {
     pub error: IntCounter,
     /// Refused for its signature, or answered without one.
     pub unbelieved: IntCounter,
+    /// How long they took, in seconds.
+    pub seconds: Histogram,
 }
