@@ -8,6 +8,8 @@ mod clients;
 mod data;
 mod deletion;
 mod discovery;
+#[cfg(test)]
+mod documented;
 mod messages;
 mod peer;
 mod peer_auth;
