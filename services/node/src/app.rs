@@ -23,8 +23,8 @@ use chat_protocol::ids::Incarnation;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -237,10 +237,12 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
     let (readiness, pulses) = (Arc::new(Readiness::default()), Arc::new(Pulses::new(limits.shards)));
     // First of all the probes: opening the store may take longer than they wait for an answer.
     let ops_runtime = OpsRuntime::start()?;
+    let told: Arc<OnceLock<_>> = Arc::default();
     let ops = OpsState {
         metrics: metrics.clone(),
         readiness: Arc::clone(&readiness),
         pulses: Arc::clone(&pulses),
+        rooms: Arc::clone(&told),
     };
     let ops = http::ops::spawn(&ops_runtime, listeners.operations, ops)?;
     let _beat = {
@@ -284,6 +286,8 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
     let _watching = watch_key(&config, key, &shared.metrics);
     let peers = Peers::new(&shared, store.incarnation(), auth);
     let (rooms, shards) = RoomsHandle::start(shared, Arc::clone(&store), peers.clone());
+    // Nobody else says it.
+    drop(told.set(rooms.downgrade()));
     let methods = Inbound::methods(peers.clone(), rooms.clone());
     let peer_port = PeerPort::new(methods, tokio::runtime::Handle::current(), Arc::clone(&limits))?;
     let peer_task = {

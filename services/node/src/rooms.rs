@@ -11,6 +11,7 @@ mod originals;
 mod perform;
 mod relations;
 mod shard;
+pub mod traffic;
 
 pub use deletion::OriginalWord;
 
@@ -35,10 +36,11 @@ use chat_protocol::timestamp::Timestamp;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use traffic::Busy;
 
 /// What a connection asks of a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,6 +167,8 @@ pub enum ShardInput {
         /// Where the answer goes.
         answer: oneshot::Sender<Vec<RoomId>>,
     },
+    /// Which rooms of this shard are the busiest?
+    Busiest(oneshot::Sender<Vec<Busy>>),
     /// A node says where rooms of this shard end.
     Tails {
         /// Which node.
@@ -315,6 +319,18 @@ struct Inner {
 #[derive(Clone)]
 pub struct RoomsHandle(Arc<Inner>);
 
+/// A way to the rooms that does not keep them: they end although somebody has it.
+#[derive(Clone)]
+pub struct WeakRooms(Weak<Inner>);
+
+impl WeakRooms {
+    /// The rooms, unless they have ended.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<RoomsHandle> {
+        self.0.upgrade().map(RoomsHandle)
+    }
+}
+
 impl std::fmt::Debug for RoomsHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RoomsHandle")
@@ -323,7 +339,19 @@ impl std::fmt::Debug for RoomsHandle {
     }
 }
 
+impl std::fmt::Debug for WeakRooms {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WeakRooms").finish_non_exhaustive()
+    }
+}
+
 impl RoomsHandle {
+    /// A way to them that does not keep them.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakRooms {
+        WeakRooms(Arc::downgrade(&self.0))
+    }
+
     /// Starts the shards. They end when every handle is gone.
     #[must_use]
     pub fn start(shared: Arc<Shared>, store: Arc<dyn Store>, peers: Peers) -> (Self, Vec<JoinHandle<()>>) {
@@ -512,6 +540,11 @@ impl RoomsHandle {
         for shard in 0..self.0.shards.len() {
             self.send(shard, input()).await;
         }
+    }
+
+    /// How many shards there are.
+    fn shards(&self) -> usize {
+        self.0.shards.len()
     }
 
     async fn send(&self, shard: usize, input: ShardInput) {

@@ -7,6 +7,7 @@ use chat_node::{Listeners, Shutdown};
 use chat_protocol::ids::NodeId;
 use chat_tests::TestNode;
 use chat_tests::port::Port;
+use serde_json::json;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -177,6 +178,33 @@ async fn what_is_sent_is_counted() {
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
     }
+}
+
+#[tokio::test]
+async fn an_operator_is_told_which_rooms_are_busy() {
+    let node = TestNode::start().await;
+    let (mut ines, mut otto) = (node.client().await, node.client().await);
+    let rooms = [
+        ines.create("hall").await,
+        ines.create("attic").await,
+        ines.create("shed").await,
+    ];
+    for (room, messages) in rooms.iter().zip([1, 3, 0]) {
+        ines.join(room, "ines").await;
+        for _ in 0..messages {
+            ines.send(room, "ines", "hi").await;
+        }
+    }
+    otto.join(&rooms[0], "otto").await;
+    let answer = node.operations("/rooms/busiest").await;
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let told: serde_json::Value = serde_json::from_str(body).unwrap();
+    let busy = |room: &str, sessions: u64, messages: u64| {
+        json!({"room_id": room, "administered_here": true, "sessions": sessions, "messages_per_minute": messages,
+            "deliveries_per_minute": messages})
+    };
+    // Nobody spoke in the third one, and a history is no traffic of now.
+    assert_eq!(told, json!({"rooms": [busy(&rooms[1], 1, 3), busy(&rooms[0], 2, 1)]}));
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The operations port: `/metrics`, `/live`, `/ready`, `/startup`.
+//! The operations port: `/metrics`, `/live`, `/ready`, `/startup`, `/rooms/busiest`.
 //!
 //! It runs on a thread of its own ([`OpsRuntime`]), so that it answers while the main runtime is too busy to, and can
 //! say so: `/live` looks at pulses that only the event loops of the main runtime keep beating.
@@ -14,6 +14,8 @@ pub use runtime::OpsRuntime;
 
 use super::strict::{Bodies, Strict};
 use super::{HEAD_BUFFER, one_host};
+use crate::rooms::WeakRooms;
+use crate::rooms::traffic::Busy;
 use crate::telemetry::metrics::Metrics;
 use http::{Response, StatusCode, header};
 use hyper::server::conn::http1;
@@ -21,7 +23,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -47,6 +49,8 @@ pub struct OpsState {
     pub readiness: Arc<Readiness>,
     /// For `/live`.
     pub pulses: Arc<Pulses>,
+    /// For `/rooms/busiest`, as soon as there are rooms.
+    pub rooms: Arc<OnceLock<WeakRooms>>,
 }
 
 /// A served operations port. It is served until [`OpsHandle::stop`], or until its runtime stops.
@@ -127,6 +131,7 @@ fn routes(state: OpsState) -> BoxedFilter<(Response<String>,)> {
         metrics,
         readiness,
         pulses,
+        rooms,
     } = state;
     let (ready, stage) = (Arc::clone(&readiness), Arc::clone(&readiness));
     let metrics = warp::path!("metrics").map(move || {
@@ -149,9 +154,11 @@ fn routes(state: OpsState) -> BoxedFilter<(Response<String>,)> {
         Stage::Starting => plain(StatusCode::SERVICE_UNAVAILABLE, "starting\n".into()),
         Stage::Ready | Stage::Stopping => plain(StatusCode::OK, "started\n".into()),
     });
+    let busiest = warp::path!("rooms" / "busiest").then(move || busiest(Arc::clone(&rooms)));
+    let probes = live.or(ready).unify().or(startup).unify();
     warp::get()
         .and(one_host())
-        .and(metrics.or(live).unify().or(ready).unify().or(startup).unify())
+        .and(metrics.or(probes).unify().or(busiest).unify())
         .boxed()
 }
 
@@ -160,6 +167,22 @@ fn answer_metrics(metrics: &Metrics) -> Response<String> {
         Ok(text) => answer(StatusCode::OK, prometheus::TEXT_FORMAT, text),
         Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     }
+}
+
+/// The busiest rooms of this node as JSON. A shard that does not turn is waited for as long as the connection lives.
+async fn busiest(rooms: Arc<OnceLock<WeakRooms>>) -> Response<String> {
+    let Some(rooms) = rooms.get().and_then(WeakRooms::upgrade) else {
+        return plain(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "there are no rooms yet, or not any more\n".into(),
+        );
+    };
+    let list: Vec<_> = rooms.busiest().await.iter().map(Busy::to_json).collect();
+    answer(
+        StatusCode::OK,
+        "application/json",
+        format!("{}\n", serde_json::json!({ "rooms": list })),
+    )
 }
 
 fn plain(status: StatusCode, text: String) -> Response<String> {

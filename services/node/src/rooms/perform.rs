@@ -239,9 +239,11 @@ impl Outside {
             }
             sessions += 1;
         }
-        let messages = &self.shared.metrics.messages;
+        let (messages, now) = (&self.shared.metrics.messages, self.shared.clock.now());
         messages.delivered.inc_by(delivered);
-        messages.fanned_out(entry.is_here(), frames, sessions, self.shared.clock.now().wall);
+        messages.fanned_out(entry.is_here(), frames, sessions, now.wall);
+        entry.traffic.messages.add(now.mono.0, frames.len() as u64);
+        entry.traffic.deliveries.add(now.mono.0, delivered);
         follow_ups.extend(lagging.into_iter().map(|(session, next)| entry.lagged(session, next)));
     }
 

@@ -4,6 +4,7 @@
 //! flushing every connection that got something, each with one write.
 
 use super::originals::BroadcastPage;
+use super::traffic::Traffic;
 use super::{Request, ShardInput, Shared, room_limits};
 use crate::http::ops::BEAT;
 use crate::peers::{Located, Peers};
@@ -141,7 +142,7 @@ pub(super) struct Asking {
 /// A room with what belongs to it here.
 #[derive(Debug)]
 pub(super) struct Entry {
-    room_id: RoomId,
+    pub(super) room_id: RoomId,
     pub(super) machine: Machine,
     pub(super) subscribers: BTreeMap<SessionId, Subscriber>,
     /// Requests under way, those of one connection in their order: one of a classic one, up to 16 of an extended one.
@@ -152,6 +153,7 @@ pub(super) struct Entry {
     members: u32,
     /// Messages that the room is known to have and that were not delivered here.
     pub(super) lag: i64,
+    pub(super) traffic: Traffic,
     /// It is prepared for a deletion of whose end it hears nothing.
     in_doubt: bool,
     deadline: Option<Millis>,
@@ -341,6 +343,7 @@ impl Shard {
             ShardInput::Closed { session, room } => self.on_closed(now, session, room),
             ShardInput::Items { from, items } => self.on_items(now, &from, items),
             ShardInput::Followed { node, all, answer } => drop(answer.send(self.followed(&node, all))),
+            ShardInput::Busiest(answer) => drop(answer.send(self.busiest(now))),
             ShardInput::Tails { from, tails } => self.on_tails(now, &from, tails),
             ShardInput::PeerRestarted(node, life) => self.on_peer_restarted(now, &node, life),
             ShardInput::PeerReset(node) => self.on_peer_reset(now, &node),
@@ -648,6 +651,7 @@ impl Entry {
             in_doubt: false,
             deadline: None,
             lag: 0,
+            traffic: Traffic::default(),
         }
     }
 

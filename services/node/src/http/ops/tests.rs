@@ -16,6 +16,7 @@ fn start(pulses: Pulses) -> Port {
         metrics: Metrics::new(&NodeId::parse("n1").unwrap()),
         readiness: Arc::default(),
         pulses: Arc::new(pulses),
+        rooms: Arc::default(),
     };
     let runtime = OpsRuntime::start().unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
