@@ -5,6 +5,8 @@
 
 #[path = "suite/bad_input.rs"]
 mod bad_input;
+#[path = "suite/canary.rs"]
+mod canary;
 #[path = "suite/classic.rs"]
 mod classic;
 #[path = "suite/cluster.rs"]

@@ -1,6 +1,7 @@
 //! A node, built from the bottom up and taken down in reverse.
 
 use crate::aside::{Aside, Priority};
+use crate::canary;
 use crate::config::{Config, PeerKey, StoreKind};
 use crate::discovery;
 use crate::http::ops::{OpsRuntime, OpsState, Pulses, Readiness, Stage};
@@ -23,7 +24,7 @@ use chat_protocol::ids::Incarnation;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
@@ -267,6 +268,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
         metrics,
         clock: Clock::default(),
         counts: MemberCounts::default(),
+        has_canary: AtomicBool::new(false),
         rooms_changed: AtomicU64::new(0),
         pulses,
     });
@@ -298,6 +300,8 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
     let finding = tokio::spawn(discovery::run(config.clone(), peers.clone(), rooms.clone()));
     let registry = Arc::new(Registry::new(limits.max_connections, store.incarnation()));
     let _waiting = sampler::waiting(Arc::clone(&registry), peers.clone(), rooms.metrics().clients.clone());
+    canary::look_for_room(&rooms).await;
+    let canary = canary::start(&rooms, addresses.websocket, shutdown.clone());
     let reopening = rooms.clone();
     let reopening = tokio::spawn(async move { reopening.reopen().await });
     let stop_accepting = CancellationToken::new();
@@ -352,6 +356,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
         session.wake();
     }
     reopening.abort();
+    drop(canary);
     drop(rooms);
     if result.is_ok() {
         // What the shards have handed to the store is finished; a stuck disk does not keep the process.

@@ -7,6 +7,7 @@
 pub mod app;
 pub mod aside;
 pub mod bugs;
+pub mod canary;
 pub mod config;
 pub mod dev;
 pub mod discovery;

@@ -261,6 +261,13 @@ impl Peers {
         self.ways().links.get(node).cloned()
     }
 
+    /// Peers that are nodes of ours, also those that do not answer now.
+    #[must_use]
+    pub fn ours(&self) -> Vec<NodeId> {
+        let nodes: Vec<NodeId> = self.ways().links.keys().cloned().collect();
+        nodes.into_iter().filter(|node| self.is_ours(node)).collect()
+    }
+
     /// Brings the metrics of all links up to date.
     pub fn sample_links(&self) {
         self.links().iter().for_each(|link| link.sample());

@@ -35,7 +35,7 @@ use chat_protocol::server_frame::LeaveReason;
 use chat_protocol::timestamp::Timestamp;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot};
@@ -301,6 +301,8 @@ pub struct Shared {
     pub clock: Clock,
     /// Members of active rooms.
     pub counts: MemberCounts,
+    /// The store has the hidden room of this node.
+    pub has_canary: AtomicBool,
     /// Counts the rooms that were created or deleted: a list of before is not given out after.
     pub rooms_changed: AtomicU64,
     /// Signs of life, one of each shard.

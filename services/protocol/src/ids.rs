@@ -197,6 +197,24 @@ impl SessionId {
     }
 }
 
+/// How the ids of rooms begin that belong to a node and not to its users.
+const CANARY: &str = "canary-";
+
+impl RoomId {
+    /// The hidden room in which a node's messages to itself, and those of others to it, show that it works. `None` if the id of the
+    /// node is too long for one.
+    #[must_use]
+    pub fn canary_of(node: &NodeId) -> Option<Self> {
+        Self::parse(&format!("{CANARY}{node}")).ok()
+    }
+
+    /// True for a room that is in no list. No room that a user creates is: their ids are UUIDs.
+    #[must_use]
+    pub fn is_hidden(&self) -> bool {
+        self.as_str().starts_with(CANARY)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

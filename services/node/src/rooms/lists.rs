@@ -46,14 +46,14 @@ impl RoomsHandle {
             .map(|after| after.parse().unwrap_or(u64::MAX >> 1));
         let found = self.store().rooms(after, page.limit.unwrap_or(PAGE)).await?;
         let next = found.next.map(|next| Arc::from(next.to_string()));
-        let wanted = |profile: &RoomProfile| named(profile.room_name.as_str(), page);
+        let wanted = |profile: &RoomProfile| !profile.room_id.is_hidden() && named(profile.room_name.as_str(), page);
         let rooms: Vec<_> = found
             .rooms
             .into_iter()
             .filter(wanted)
             .map(|p| self.summary(p))
             .collect();
-        let total = found.total.max(rooms.len());
+        let total = self.shown(found.total).max(rooms.len());
         Ok((ServerFrame::RoomsList { rooms, total }, next))
     }
 
@@ -174,7 +174,12 @@ impl RoomsHandle {
         }
     }
 
-    /// The rooms of this node in order of creation, as many as a list may hold, and how many there are.
+    /// How many of so many rooms are shown to anybody.
+    fn shown(&self, total: usize) -> usize {
+        total - usize::from(self.shared().has_canary.load(Ordering::Acquire)).min(total)
+    }
+
+    /// The rooms of this node in order of creation, as many as a list may hold, and how many there are; without the hidden one.
     ///
     /// # Errors
     /// The store could not be read.
@@ -182,10 +187,11 @@ impl RoomsHandle {
         let (mut rooms, mut after) = (Vec::new(), None);
         loop {
             let page = self.store().rooms(after, PAGE).await?;
-            rooms.extend(page.rooms.into_iter().map(|profile| self.summary(profile)));
+            let shown = page.rooms.into_iter().filter(|profile| !profile.room_id.is_hidden());
+            rooms.extend(shown.map(|profile| self.summary(profile)));
             match page.next {
                 Some(next) if rooms.len() < MAX_ROOMS => after = Some(next),
-                _ => return Ok((rooms, page.total)),
+                _ => return Ok((rooms, self.shown(page.total))),
             }
         }
     }

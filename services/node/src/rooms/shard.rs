@@ -6,6 +6,7 @@
 use super::originals::BroadcastPage;
 use super::traffic::Traffic;
 use super::{Request, ShardInput, Shared, room_limits};
+use crate::canary;
 use crate::http::ops::BEAT;
 use crate::peers::{Located, Peers};
 use crate::session::Session;
@@ -513,7 +514,7 @@ impl Shard {
         match located {
             Located::Here => self.open(now, &room),
             Located::At(node) => {
-                let machine = Follower::new(room.clone(), node.clone(), self.limits);
+                let machine = Follower::new(room.clone(), node.clone(), canary::limits_of(&room, self.limits));
                 self.follow(now, &room, &node, Machine::Member(Box::new(machine)));
             }
             Located::AtOriginal(node) => {
@@ -547,12 +548,8 @@ impl Shard {
         if self.rooms.contains_key(room) {
             return;
         }
-        let machine = Room::open(
-            room.clone(),
-            self.outside.shared.me.clone(),
-            self.limits,
-            &mut self.effects,
-        );
+        let limits = canary::limits_of(room, self.limits);
+        let machine = Room::open(room.clone(), self.outside.shared.me.clone(), limits, &mut self.effects);
         self.rooms.insert(
             room.clone(),
             Entry::new(room.clone(), Machine::Admin(Box::new(machine))),

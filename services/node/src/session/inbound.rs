@@ -247,8 +247,8 @@ impl Inbound<'_> {
             }
             // Whoever created a room need not be in it.
             ClientFrame::DeleteRoom { room_id, username } => {
-                if session.user_in(&room_id).is_some_and(|known| known != username) {
-                    // The connection speaks for somebody else there.
+                // The connection speaks for somebody else there; a hidden room is the node's, whatever somebody calls himself.
+                if room_id.is_hidden() || session.user_in(&room_id).is_some_and(|known| known != username) {
                     let frame = ServerFrame::DeleteRoomFailed {
                         room_id: room_id.to_string(),
                         reject: Reject::Unauthorized,

@@ -4,6 +4,7 @@
 //! series. Handles are resolved when the
 //! metrics are made (or once per peer): nothing looks a label up per frame.
 
+mod canary;
 mod clients;
 mod data;
 mod deletion;
@@ -18,6 +19,7 @@ mod refused;
 mod served;
 mod store;
 
+pub use canary::{CanaryMetrics, CanaryOf};
 pub use clients::{ClientMetrics, Closed, Heard};
 pub use data::DataMetrics;
 pub use deletion::Deletions;
@@ -61,6 +63,8 @@ pub struct Metrics {
     pub clients: ClientMetrics,
     /// The path of messages.
     pub messages: MessageMetrics,
+    /// Messages of the node itself.
+    pub canary: CanaryMetrics,
     /// Requests of clients that were refused, by code.
     pub requests_refused: RefusedRequests,
     /// Rooms in memory.
@@ -106,6 +110,7 @@ impl Metrics {
         Self {
             clients: ClientMetrics::declare(&declare),
             messages: MessageMetrics::declare(&declare),
+            canary: CanaryMetrics::declare(&declare),
             requests_refused: RefusedRequests::declare(&declare),
             rooms_active: declare.gauge("chat_rooms_active", "Rooms in memory."),
             store: StoreMetrics::declare(&declare),

@@ -14,6 +14,7 @@ fn families() -> Vec<MetricFamily> {
     let metrics = Metrics::new(&NodeId::parse("n1").unwrap()).with_process(runtime.handle());
     let peer = metrics.peer(&NodeId::parse("n2").unwrap());
     drop(peer.calls("chat.exchange"));
+    drop(metrics.canary.of(&NodeId::parse("n2").unwrap()));
     metrics.registry.gather()
 }
 
