@@ -1,8 +1,8 @@
-//! The files of the chart that are made: `README.md` and `values.schema.json`.
+//! The files that are made: `README.md`, `values.schema.json` and the dashboards of the chart, and the same dashboards in `deploy/`.
 
-use crate::repository;
 use crate::settings::{self, Setting};
 use crate::values::{self, Value};
+use crate::{dashboards, repository};
 use serde_json::{Map, Value as Json, json};
 use std::fmt::Write as _;
 use std::fs;
@@ -32,10 +32,17 @@ pub fn files() -> Result<Vec<(PathBuf, String)>, String> {
     );
     let mut schema = serde_json::to_string_pretty(&schema(&values, &bounds)?).map_err(|why| why.to_string())?;
     schema.push('\n');
-    Ok(vec![
+    let mut files = vec![
         (repository("helm/chat/README.md"), readme),
         (repository("helm/chat/values.schema.json"), schema),
-    ])
+    ];
+    for (name, dashboard) in dashboards::all() {
+        let text = serde_json::to_string_pretty(&dashboard.to_json()).map_err(|why| why.to_string())? + "\n";
+        for directory in ["deploy/dashboards", "helm/chat/files/dashboards"] {
+            files.push((repository(directory).join(name), text.clone()));
+        }
+    }
+    Ok(files)
 }
 
 /// Writes them.
