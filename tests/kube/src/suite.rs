@@ -320,7 +320,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "scraped",
         about: "a Prometheus finds every node, and every query of the dashboards has an answer",
-        needs: &["prometheus", "curl"],
+        needs: &["prometheus", "promtool", "curl"],
         hooks: &[],
         settings: &[],
         machines: 1,
@@ -329,7 +329,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "alerts",
         about: "alerts fire for a node whose machine crashed and resolve, and not for a scale-down or a rolling update",
-        needs: &["prometheus", "curl"],
+        needs: &["prometheus", "promtool", "curl"],
         hooks: &[Hook::Crash, Hook::Start],
         settings: &[],
         machines: 3,

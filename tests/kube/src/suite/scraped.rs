@@ -1,17 +1,18 @@
 //! A real Prometheus on a real cluster: it finds the nodes by itself, every query of the dashboards has an answer, and alerts fire for
 //! what is wrong and for nothing else.
 //!
-//! It runs beside the suite and reaches the nodes through the API server (`kubectl proxy`), so that any cluster will do.
+//! It runs beside the suite and reaches the nodes through the API server (`kubectl proxy`), so that any cluster will do. Some builds of
+//! Prometheus cannot ask Kubernetes (Debian's is one); those are given the list of pods, which is said.
 
 use super::hooks::{Done, Machines};
 use super::load::{Load, Plan};
-use super::release::{NODES, Namespace, QUICK, Release};
+use super::release::{NODES, Namespace, QUICK, Release, kubectl};
 use super::wire;
 use super::{LONG, SHORT, Suite, seconds};
 use crate::dashboards;
 use crate::repository;
 use crate::tools::{self, Beside, throughout, until};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -31,6 +32,9 @@ const QUIET: Duration = Duration::from_secs(240);
 /// A server that watches one namespace.
 struct Prometheus {
     url: String,
+    namespace: String,
+    /// Where it reads the list of pods, if it cannot ask for it.
+    list: Option<tempfile::NamedTempFile>,
     _server: Beside,
     _proxy: Beside,
     _files: (tempfile::NamedTempFile, tempfile::TempDir),
@@ -41,32 +45,27 @@ impl Prometheus {
         let mut proxy = Beside::start("kubectl proxy --port=0")?;
         let told = proxy.hear("Starting to serve on ", SHORT)?;
         let api = told.rsplit(' ').next().unwrap_or_default().to_owned();
-        let rules = repository("deploy/alerts/chat.rules.yaml");
-        let config = format!(
-            r#"
-global: {{scrape_interval: 2s, scrape_timeout: 2s, evaluation_interval: 2s}}
-rule_files: [{}]
-scrape_configs:
-  - job_name: chat
-    kubernetes_sd_configs: [{{role: pod, api_server: "http://{api}", namespaces: {{names: [{namespace}]}}}}]
-    relabel_configs:
-      - source_labels: [__meta_kubernetes_pod_label_app_kubernetes_io_name, __meta_kubernetes_pod_container_port_name]
-        regex: chat;operations
-        action: keep
-      - {{source_labels: [__meta_kubernetes_namespace], target_label: namespace}}
-      - {{source_labels: [__meta_kubernetes_pod_name], target_label: pod}}
-      - {{source_labels: [__address__], target_label: instance}}
-      - source_labels: [__meta_kubernetes_namespace, __meta_kubernetes_pod_name]
-        separator: /pods/
-        target_label: __metrics_path__
-        replacement: /api/v1/namespaces/$1:9100/proxy/metrics
-      - {{target_label: __address__, replacement: "{api}"}}
-"#,
-            Json::from(rules.display().to_string())
-        );
         let failed = |why: std::io::Error| why.to_string();
-        let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().map_err(failed)?;
-        file.write_all(config.as_bytes()).map_err(failed)?;
+        let asking = format!(
+            r#"kubernetes_sd_configs: [{{role: pod, api_server: "http://{api}", namespaces: {{names: [{namespace}]}}}}]"#
+        );
+        let mut file = config(&api, &asking)?;
+        let mut list = None;
+        let path = |file: &tempfile::NamedTempFile| file.path().display().to_string();
+        let checked = tools::run(
+            "promtool",
+            &["check", "config", "--syntax-only", &path(&file)],
+            "",
+            SHORT,
+        )?;
+        if !checked.ok {
+            let given = tempfile::Builder::new().suffix(".json").tempfile().map_err(failed)?;
+            file = config(
+                &api,
+                &format!("file_sd_configs: [{{files: [{}]}}]", Json::from(path(&given))),
+            )?;
+            list = Some(given);
+        }
         let data = tempfile::tempdir().map_err(failed)?;
         // Nobody else takes it between here and there, or the server says so.
         let port = TcpListener::bind("127.0.0.1:0")
@@ -79,6 +78,8 @@ scrape_configs:
         ))?;
         let this = Self {
             url: format!("http://{port}"),
+            namespace: namespace.to_owned(),
+            list,
             _server: server,
             _proxy: proxy,
             _files: (file, data),
@@ -87,8 +88,49 @@ scrape_configs:
         Ok(this)
     }
 
+    /// How it finds the nodes.
+    const fn source(&self) -> &'static str {
+        if self.list.is_some() {
+            "a list that it was given: this build of Prometheus cannot ask Kubernetes"
+        } else {
+            "the API server"
+        }
+    }
+
+    /// Brings the list of pods up to date, ready or not, if it cannot ask for it.
+    fn give_list(&self) -> Result<(), String> {
+        let Some(list) = &self.list else { return Ok(()) };
+        let selector = "--selector=app.kubernetes.io/name=chat";
+        let pods = kubectl(&["get", "pods", "--namespace", &self.namespace, selector, "--output=json"])?;
+        let pods: Json = serde_json::from_str(&pods).map_err(|why| why.to_string())?;
+        let has_port = |pod: &&Json| {
+            pod["spec"]["containers"][0]["ports"]
+                .to_string()
+                .contains("\"operations\"")
+        };
+        let targets = pods["items"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(has_port)
+            .map(|pod| {
+                json!({"targets": [format!("{}:9100", pod["status"]["podIP"].as_str().unwrap_or_default())], "labels": {
+                    "__meta_kubernetes_namespace": self.namespace,
+                    "__meta_kubernetes_pod_name": pod["metadata"]["name"],
+                    "__meta_kubernetes_pod_label_app_kubernetes_io_name": "chat",
+                    "__meta_kubernetes_pod_container_port_name": "operations",
+                }})
+            });
+        let text = Json::from_iter(targets).to_string();
+        if std::fs::read_to_string(list.path()).is_ok_and(|before| before == text) {
+            return Ok(());
+        }
+        std::fs::write(list.path(), text).map_err(|why| why.to_string())
+    }
+
     /// The series that a query has now.
     fn ask(&self, query: &str) -> Result<Vec<Json>, String> {
+        self.give_list()?;
         let (query, url) = (format!("query={query}"), format!("{}/api/v1/query", self.url));
         let text = tools::output(
             "curl",
@@ -139,6 +181,37 @@ scrape_configs:
             Err(format!("{} of {} targets answer, not {up} of {of}", found.0, found.1))
         }
     }
+}
+
+/// What Prometheus reads, with one way to find pods.
+fn config(api: &str, finding: &str) -> Result<tempfile::NamedTempFile, String> {
+    let rules = repository("deploy/alerts/chat.rules.yaml");
+    let config = format!(
+        r#"
+global: {{scrape_interval: 2s, scrape_timeout: 2s, evaluation_interval: 2s}}
+rule_files: [{}]
+scrape_configs:
+  - job_name: chat
+    {finding}
+    relabel_configs:
+      - source_labels: [__meta_kubernetes_pod_label_app_kubernetes_io_name, __meta_kubernetes_pod_container_port_name]
+        regex: chat;operations
+        action: keep
+      - {{source_labels: [__meta_kubernetes_namespace], target_label: namespace}}
+      - {{source_labels: [__meta_kubernetes_pod_name], target_label: pod}}
+      - {{source_labels: [__address__], target_label: instance}}
+      - source_labels: [__meta_kubernetes_namespace, __meta_kubernetes_pod_name]
+        separator: /pods/
+        target_label: __metrics_path__
+        replacement: /api/v1/namespaces/$1:9100/proxy/metrics
+      - {{target_label: __address__, replacement: "{api}"}}
+"#,
+        Json::from(rules.display().to_string())
+    );
+    let failed = |why: std::io::Error| why.to_string();
+    let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().map_err(failed)?;
+    file.write_all(config.as_bytes()).map_err(failed)?;
+    Ok(file)
 }
 
 /// As Grafana does with every variable on All.
@@ -194,6 +267,7 @@ pub(super) fn every_query(suite: &mut Suite<'_>) -> Result<(), String> {
     let kept = load.verdict(&release)?;
     prometheus.quiet()?;
     release.remove()?;
+    suite.figure("Prometheus finds nodes by", prometheus.source());
     suite.figure("install to every node a target that answers", seconds(found));
     suite.figure("queries of the dashboards with an answer", queries.len());
     suite.figure("series in them", series);
