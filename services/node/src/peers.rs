@@ -385,10 +385,7 @@ impl Peers {
     pub fn tell(&self, to: &NodeId, room: &RoomId, body: PeerBody) {
         // Rooms speak to nodes that spoke to them, and only peers do.
         if let Some(link) = self.ways().links.get(to) {
-            link.push(PeerItem {
-                room: room.clone(),
-                body,
-            });
+            link.push(PeerItem::new(room.clone(), body));
         }
     }
 
@@ -398,10 +395,7 @@ impl Peers {
         let links = self.links();
         let ours = links.iter().filter(|link| self.is_ours(link.node()));
         ours.map(|link| {
-            link.push(PeerItem {
-                room: room.clone(),
-                body: body.clone(),
-            });
+            link.push(PeerItem::new(room.clone(), body.clone()));
         })
         .count()
     }

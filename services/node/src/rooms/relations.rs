@@ -21,7 +21,7 @@ pub(super) enum For {
 
 impl Shard {
     pub(super) fn on_items(&mut self, now: Now, from: &NodeId, items: Vec<PeerItem>) {
-        for PeerItem { room, body } in items {
+        for PeerItem { room, body, .. } in items {
             // Whoever is to be told "no" needs a machine that says so; whoever leaves needs none.
             let opens = matches!(
                 body,
@@ -65,10 +65,7 @@ impl Shard {
         if let Some(waiting) = self.locating.get_mut(room) {
             waiting.push_back(ShardInput::Items {
                 from: from.clone(),
-                items: vec![PeerItem {
-                    room: room.clone(),
-                    body,
-                }],
+                items: vec![PeerItem::new(room.clone(), body)],
             });
             return None;
         }

@@ -218,6 +218,7 @@ impl Inbound<'_> {
                 username,
                 content,
                 client_msg_id,
+                ..
             } => {
                 if self.may_be_in(&room_id, &username) {
                     let request = Request::Send {
