@@ -14,12 +14,14 @@ mod reading;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod traces;
 
 pub use checks::{HealthOptions, MOST_TARGETS, Probe, SelftestOptions};
 pub use dev::DevOptions;
 pub use limits::Limits;
 pub use peer_auth::{PeerAuth, PeerKey};
 pub use settings::{Config, Discovery, Listen, LogFormat, Logging, StoreKind};
+pub use traces::{Collector, Sampling, Share, TraceSettings};
 
 use raw::{Mode, Request, SETTINGS, Written};
 use reading::Reading;

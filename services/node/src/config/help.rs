@@ -17,7 +17,7 @@ Usage:
 Every setting is an environment variable and a flag; the flag wins. \"--flag value\" and \"--flag=value\" are the same.
 ";
 
-const GROUPS: [(&[Group], &str); 10] = [
+const GROUPS: [(&[Group], &str); 11] = [
     (
         &[Group::Addresses, Group::ClientPort, Group::OperationsPort],
         "Who and where (not for dev)",
@@ -33,6 +33,10 @@ const GROUPS: [(&[Group], &str); 10] = [
     ),
     (&[Group::Storage], "Storage"),
     (&[Group::Logging], "Log (written to standard error)"),
+    (
+        &[Group::Traces],
+        "Traces (off without a collector; the variables are those of OpenTelemetry)",
+    ),
     (&[Group::Clients], "Limits: clients"),
     (&[Group::Rooms], "Limits: rooms"),
     (&[Group::Peers], "Limits: other nodes"),

@@ -67,6 +67,8 @@ pub(super) enum Group {
     Storage,
     /// What is logged, and how.
     Logging,
+    /// What is traced, and where traces go.
+    Traces,
     /// Bounds on connections of clients.
     Clients,
     /// Bounds inside rooms.
