@@ -71,6 +71,9 @@ settings! {
         "Metrics to read afterwards: http://host:port/metrics, separated by commas.";
     PATIENCE_MS: Selftest, Kind::Number(1, DAY_MS, "ms"), Text("60000"), "Longest time for all of it.";
 
+    NEW_LEVEL: LogLevel, Kind::Choice(&["ask", "off", "error", "warn", "info", "debug", "trace"]), Text("ask"),
+        "What is logged from now on, until the next change or restart; ask changes nothing.";
+
     STORE: Storage, Kind::Choice(&["local", "memory"]), Text("local"),
         "Where messages are kept: on disk, or nowhere.";
     DATA_DIR: Storage, Kind::Text, Derived("data; for dev a temporary directory"),
