@@ -1,6 +1,7 @@
 //! Whole nodes for tests: started in this process on free ports, talked to over real sockets.
 
 pub mod chaos;
+pub mod collector;
 pub mod extended;
 pub mod mixed;
 pub mod original;

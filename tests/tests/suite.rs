@@ -63,6 +63,8 @@ mod terminal;
 mod terminal_misreads;
 #[path = "suite/terminal_trouble.rs"]
 mod terminal_trouble;
+#[path = "suite/traces.rs"]
+mod traces;
 #[path = "suite/trimming.rs"]
 mod trimming;
 #[path = "suite/weaknesses.rs"]

@@ -20,6 +20,7 @@ use crate::store::local::{LocalLimits, LocalStore, OpenError};
 use crate::store::memory::MemoryStore;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::sampler;
+use crate::telemetry::traces::Traces;
 use chat_protocol::ids::Incarnation;
 use std::fmt;
 use std::io;
@@ -277,11 +278,13 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
         }
         opened = open_store(&config, &metrics) => opened?,
     };
+    let (traces, export) = Traces::start(&config.traces, &config.node_id, &metrics.traces)?;
     let shared = Arc::new(Shared {
         me: config.node_id.clone(),
         address: Arc::from(config.xmlrpc_address.as_str()),
         limits: Arc::clone(&limits),
         metrics,
+        traces,
         clock: Clock::default(),
         counts: MemberCounts::default(),
         has_canary: AtomicBool::new(false),
@@ -381,6 +384,13 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
     for shard in shards {
         shard.abort();
     }
+    if let Some(export) = export {
+        tokio::select! {
+            biased;
+            () = shutdown.forced() => {}
+            () = export.finish(TRACE_PATIENCE) => {}
+        }
+    }
     ops.stop();
     // Waits for its tasks, and so for the ports of peers and operators.
     ops_runtime.stop();
@@ -388,6 +398,9 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
     drop(accepting.await);
     result
 }
+
+/// How long a collector may take for the last spans when the node stops.
+const TRACE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long the store may take to finish when the node stops.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(5);

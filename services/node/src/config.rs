@@ -14,12 +14,14 @@ mod reading;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod traces;
 
-pub use checks::{HealthOptions, MOST_TARGETS, Probe, SelftestOptions};
+pub use checks::{HealthOptions, LogLevelOptions, MOST_TARGETS, Probe, SelftestOptions};
 pub use dev::DevOptions;
 pub use limits::Limits;
 pub use peer_auth::{PeerAuth, PeerKey};
 pub use settings::{Config, Discovery, Listen, LogFormat, Logging, StoreKind};
+pub use traces::{Collector, Sampling, Share, TraceSettings};
 
 use raw::{Mode, Request, SETTINGS, Written};
 use reading::Reading;
@@ -35,6 +37,8 @@ pub enum Command {
     Health(HealthOptions),
     /// Hold a conversation on running nodes.
     Selftest(SelftestOptions),
+    /// Ask a node of this machine how much it logs, or change it.
+    LogLevel(LogLevelOptions),
     /// Print this text and leave.
     Help(String),
     /// Print the version and leave.
@@ -61,6 +65,7 @@ impl Config {
             Mode::Dev => Command::Dev(Box::new(DevOptions::read(&mut reading))),
             Mode::Health => Command::Health(HealthOptions::read(&mut reading)),
             Mode::Selftest => Command::Selftest(SelftestOptions::read(&mut reading)),
+            Mode::LogLevel => Command::LogLevel(LogLevelOptions::read(&mut reading)),
         };
         let mistakes = reading.into_mistakes();
         if mistakes.is_empty() {

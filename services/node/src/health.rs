@@ -1,6 +1,6 @@
-//! `chat-node health`: one question to an operations port, for machines without any other HTTP client.
+//! `chat-node health` and `chat-node log-level`: one request to an operations port, for machines without any other HTTP client.
 
-use crate::config::HealthOptions;
+use crate::config::{HealthOptions, LogLevelOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
@@ -20,18 +20,44 @@ pub fn ask(options: &HealthOptions) -> Result<String, String> {
     if status == 200 { Ok(text) } else { Err(text) }
 }
 
+/// How long a node may take to say or change what it logs.
+const LOG_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Asks how much a node logs, or changes it, and gives what it logs then.
+///
+/// # Errors
+/// What the node said if its answer is no, or why there is no answer.
+pub fn log_level(options: &LogLevelOptions) -> Result<String, String> {
+    let (host, port) = (options.host.as_str(), options.port);
+    let answer = match options.level {
+        None => request("GET", host, port, "/log-level", LOG_PATIENCE),
+        Some(level) => request("PUT", host, port, &format!("/log-level/{level}"), LOG_PATIENCE),
+    };
+    let (status, text) = answer.map_err(|why| format!("no answer from {host}:{port}: {why}"))?;
+    let text = text.trim().to_owned();
+    match status {
+        200 => Ok(text),
+        _ if text.is_empty() => Err(format!("status {status}")),
+        _ => Err(text),
+    }
+}
+
 /// Status and body of a GET. `patience` is the longest wait for all of it, but for resolving the name. Blocks.
 ///
 /// # Errors
 /// Why there is no whole answer.
 pub(crate) fn get(host: &str, port: u16, path: &str, patience: Duration) -> Result<(u16, String), String> {
+    request("GET", host, port, path, patience)
+}
+
+fn request(method: &str, host: &str, port: u16, path: &str, patience: Duration) -> Result<(u16, String), String> {
     let deadline = Instant::now() + patience;
     let mut stream = connect(host, port, deadline)?;
     stream
         .set_write_timeout(Some(left(deadline)?))
         .map_err(|why| why.to_string())?;
     // Version 1.0 asks for a body that ends with the connection.
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", in_a_head(host));
+    let request = format!("{method} {path} HTTP/1.0\r\nHost: {}\r\n\r\n", in_a_head(host));
     stream.write_all(request.as_bytes()).map_err(|why| why.to_string())?;
     let mut answer = Vec::new();
     let mut piece = [0; 16 << 10];

@@ -37,6 +37,7 @@ fn main() -> ExitCode {
             });
         }
         Command::Health(options) => return conclude(health::ask(&options).map(|text| say(&text))),
+        Command::LogLevel(options) => return conclude(health::log_level(&options).map(|text| say(&text))),
         Command::Selftest(options) => return conclude(selftest::run(&options, &mut say)),
     }
     ExitCode::SUCCESS

@@ -16,6 +16,7 @@ use crate::config::Limits;
 use crate::rooms::{RoomsHandle, ShardInput, Shared};
 use crate::store::Store;
 use crate::telemetry::metrics::PeerMetrics;
+use crate::telemetry::traces::{Active, SpanKind, Traces};
 use auth::Auth;
 use auth::seal::Seal;
 use call::{CallError, Caller};
@@ -29,6 +30,7 @@ use chat_protocol::peer_call::{self, Place, Range, deletion, method};
 use chat_protocol::peer_item::{DeletionItem, PeerBody, PeerItem};
 use chat_protocol::reject::Reject;
 use chat_protocol::server_frame::{MemberEvent, RoomSummary};
+use chat_protocol::trace_context::TraceContext;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use http::Uri;
 use link::Link;
@@ -37,6 +39,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 /// Where a room is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +110,7 @@ struct Inner {
     me: NodeId,
     incarnation: Incarnation,
     limits: Arc<Limits>,
+    traces: Traces,
     /// `None` if calls are not signed.
     auth: Option<Arc<Auth>>,
     caller: Caller,
@@ -156,6 +160,7 @@ impl Peers {
             caller: Caller::new(&limits),
             one_shot: Caller::one_shot(&limits),
             limits,
+            traces: shared.traces.clone(),
             ways: RwLock::default(),
             tasks: Mutex::default(),
             membership: Mutex::new(membership),
@@ -383,12 +388,16 @@ impl Peers {
 
     /// Queues something about a room for a node. Never waits.
     pub fn tell(&self, to: &NodeId, room: &RoomId, body: PeerBody) {
+        self.tell_traced(to, room, body, Vec::new());
+    }
+
+    /// As [`Self::tell`], for an item with messages that are traced: these spans end when the node has it.
+    pub fn tell_traced(&self, to: &NodeId, room: &RoomId, body: PeerBody, spans: Vec<(Seq, Active)>) {
         // Rooms speak to nodes that spoke to them, and only peers do.
         if let Some(link) = self.ways().links.get(to) {
-            link.push(PeerItem {
-                room: room.clone(),
-                body,
-            });
+            let mut item = PeerItem::new(room.clone(), body);
+            item.traces = spans.iter().map(|(seq, span)| (*seq, span.context())).collect();
+            link.push(item, spans);
         }
     }
 
@@ -398,25 +407,26 @@ impl Peers {
         let links = self.links();
         let ours = links.iter().filter(|link| self.is_ours(link.node()));
         ours.map(|link| {
-            link.push(PeerItem {
-                room: room.clone(),
-                body: body.clone(),
-            });
+            link.push(PeerItem::new(room.clone(), body.clone()), Vec::new());
         })
         .count()
     }
 
     /// Sends messages to a node with members in the room.
-    pub fn relay(&self, to: &NodeId, room: &RoomId, generation: Generation, epoch: Epoch, frames: Vec<MessageFrame>) {
-        self.tell(
-            to,
-            room,
-            PeerBody::Deliver {
-                generation,
-                epoch,
-                frames,
-            },
-        );
+    pub fn relay(
+        &self,
+        to: &NodeId,
+        room: &RoomId,
+        (generation, epoch): (Generation, Epoch),
+        frames: Vec<MessageFrame>,
+        spans: Vec<(Seq, Active)>,
+    ) {
+        let body = PeerBody::Deliver {
+            generation,
+            epoch,
+            frames,
+        };
+        self.tell_traced(to, room, body, spans);
     }
 
     /// Tells a node who came or went.
@@ -620,6 +630,43 @@ impl Peers {
     }
 
     async fn call(&self, link: &Link, method: &'static str, params: &[dxr::Value]) -> Result<dxr::Value, CallError> {
+        self.call_within(link, method, params, None).await
+    }
+
+    /// A call that is part of the first of these traces, and linked with the others.
+    async fn call_for(
+        &self,
+        link: &Link,
+        method: &'static str,
+        params: &[dxr::Value],
+        parents: impl IntoIterator<Item = TraceContext>,
+    ) -> Result<dxr::Value, CallError> {
+        let Some(mut span) = self.0.traces.part_of(parents, method, SpanKind::Client) else {
+            return self.call(link, method, params).await;
+        };
+        let address = link.address();
+        span.set("rpc.system.name", "xmlrpc");
+        span.set("rpc.method", method);
+        span.set("server.address", address.host().unwrap_or_default().to_owned());
+        span.set("server.port", i64::from(address.port_u16().unwrap_or(80)));
+        let call = self.call_within(link, method, params, Some(span.context()));
+        let result = call.instrument(span.log().clone()).await;
+        if let Err(why) = &result {
+            if let CallError::Fault(fault) = why {
+                span.set("rpc.response.status_code", fault.code.to_string());
+            }
+            span.fail(why.kind());
+        }
+        result
+    }
+
+    async fn call_within(
+        &self,
+        link: &Link,
+        method: &'static str,
+        params: &[dxr::Value],
+        trace: Option<TraceContext>,
+    ) -> Result<dxr::Value, CallError> {
         let since = Instant::now();
         let result = self
             .caller(link.node())
@@ -629,6 +676,7 @@ impl Peers {
                 method,
                 params,
                 self.0.limits.peer_call_timeout,
+                trace,
             )
             .await;
         count(link.metrics(), method, &result, since.elapsed());

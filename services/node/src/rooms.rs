@@ -11,6 +11,7 @@ mod originals;
 mod perform;
 mod relations;
 mod shard;
+mod traced;
 pub mod traffic;
 
 pub use deletion::OriginalWord;
@@ -21,6 +22,7 @@ use crate::peers::Peers;
 use crate::session::Session;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::{Active, Traces};
 use chat_engine::effect::{Answer, Terms};
 use chat_engine::membership::Health;
 use chat_engine::room::RoomLimits;
@@ -141,6 +143,8 @@ pub enum ShardInput {
         request: Request,
         /// What the answer repeats.
         re: Option<RequestId>,
+        /// Its span, if it is traced.
+        trace: Option<Active>,
     },
     /// A room of this node has seats, or a deletion, from an earlier life: its machine looks after them.
     Open(RoomId),
@@ -297,6 +301,8 @@ pub struct Shared {
     pub limits: Arc<Limits>,
     /// Numbers for people.
     pub metrics: Metrics,
+    /// Makes the spans of messages that are traced.
+    pub traces: Traces,
     /// Time.
     pub clock: Clock,
     /// Members of active rooms.
@@ -414,7 +420,14 @@ impl RoomsHandle {
     }
 
     /// Asks something of a room for a connection. Waits only for room in the shard's queue.
-    pub async fn request(&self, session: &Arc<Session>, room: RoomId, request: Request, re: Option<RequestId>) {
+    pub async fn request(
+        &self,
+        session: &Arc<Session>,
+        room: RoomId,
+        request: Request,
+        re: Option<RequestId>,
+        trace: Option<Active>,
+    ) {
         let shard = self.index_of(&room);
         self.send(
             shard,
@@ -423,6 +436,7 @@ impl RoomsHandle {
                 room,
                 request,
                 re,
+                trace,
             },
         )
         .await;

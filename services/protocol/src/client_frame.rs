@@ -3,6 +3,7 @@
 //! Both dialects ask the same things. What only the extended one can say is `None` in a request of the classic one.
 
 use crate::ids::{ClientMsgId, Generation, RoomId, RoomName, Seq, UserName};
+use crate::trace_context::TraceContext;
 use std::sync::Arc;
 
 /// By what an answer is told from others: a text of at most 64 characters or an integer, repeated as it came.
@@ -100,6 +101,8 @@ pub enum ClientFrame {
         content: Arc<str>,
         /// Recognises a repeat.
         client_msg_id: Option<ClientMsgId>,
+        /// Where in a trace the client says it; only the extended dialect can.
+        trace: Option<TraceContext>,
     },
     /// Messages of a room, outside of the cursor.
     ReadHistory {

@@ -233,6 +233,7 @@ fn send_message(map: &Map<String, Value>) -> Result<ClientFrame, ServerFrame> {
             username,
             content,
             client_msg_id: None,
+            trace: None,
         })
     };
     parsed().map_err(|reject| ServerFrame::MessageError {

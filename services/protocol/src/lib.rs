@@ -12,6 +12,7 @@
 //!   [`peer_xml`] the XML reader and writer with their limits, [`peer_fault`] how a call is refused;
 //! * [`peer_auth`] who makes a call and who answers it;
 //! * [`original_call`] the methods of the original system, for a node of it as a peer;
+//! * [`trace_context`] where in a trace something was asked for;
 //! * [`limits`] every bound that the wire knows, with its arithmetic.
 
 pub mod client_frame;
@@ -31,4 +32,5 @@ pub mod reject;
 pub mod server_frame;
 pub mod text;
 pub mod timestamp;
+pub mod trace_context;
 pub mod ws_frame;

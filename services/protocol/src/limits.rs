@@ -86,6 +86,9 @@ pub const MAX_XML_DEPTH: usize = 32;
 /// Most members of one structure in an XML-RPC body. The largest of ours, and of an original node, has ten.
 pub const MAX_XML_MEMBERS: usize = 256;
 
+/// Most messages of an item that can say to which trace they belong: as many as a room stores at once.
+pub const MAX_ITEM_TRACES: usize = 256;
+
 /// Most elements of an XML-RPC request.
 pub const MAX_REQUEST_ELEMENTS: usize = 50_000;
 
@@ -119,6 +122,8 @@ const _: () = {
     assert!(4 * MAX_ID_BYTES + 4 * MAX_NAME_CHARS < MAX_OUTBOUND_FRAME);
     // So do the ids of nodes, of which JSON may make two bytes each.
     assert!(2 * MAX_PROGRESS_NODES * (2 * MAX_ID_BYTES + 3) + 4_096 < MAX_OUTBOUND_FRAME);
+    // The traces of a delivery fit a call beside the longest message.
+    assert!(MAX_ITEM_TRACES * 80 + 5 * MAX_MESSAGE_FRAME < MAX_REQUEST_BODY / 2);
     assert!(MAX_REQUEST_BODY <= MAX_RESPONSE_BODY);
     assert!(MAX_REQUEST_ELEMENTS <= MAX_RESPONSE_ELEMENTS);
     assert!(CLASSIC_HISTORY < MAX_SEQ);

@@ -2,8 +2,10 @@
 //!
 //! An item is an XML-RPC struct of three or four strings: its kind, its room, its fields as one JSON text, and, for a
 //! delivery, the encoded frames as one text. So XML is parsed once per item and not once per field, and a message is
-//! encoded once per cluster.
+//! encoded once per cluster. A fifth member, which few items have, says to which traces its messages belong; a node that does not
+//! know it leaves it alone.
 
+mod traces;
 mod wire;
 
 use crate::ids::{ClientMsgId, Epoch, Generation, MessageId, RoomId, SeatKey, Seq, SessionId, UserName};
@@ -19,6 +21,7 @@ use std::sync::Arc;
 mod deletion;
 
 pub use deletion::DeletionItem;
+pub use traces::Traced;
 
 /// One item, about one room.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +30,8 @@ pub struct PeerItem {
     pub room: RoomId,
     /// What about it.
     pub body: PeerBody,
+    /// To which traces its messages belong: nearly always none.
+    pub traces: Vec<Traced>,
 }
 
 /// What an item says. The first four go to the admin node of the room, the others come from it, but for the last three.
@@ -177,6 +182,16 @@ const AROUND: usize = 600;
 pub struct NotAnItem;
 
 impl PeerItem {
+    /// An item that belongs to no trace.
+    #[must_use]
+    pub const fn new(room: RoomId, body: PeerBody) -> Self {
+        Self {
+            room,
+            body,
+            traces: Vec::new(),
+        }
+    }
+
     /// Most bytes that the item takes in a call, escapes and all: calls are filled by this, and a call that its receiver
     /// finds too long would be sent for ever.
     #[must_use]
@@ -204,7 +219,7 @@ impl PeerItem {
             PeerBody::Unseat { .. } | PeerBody::Head { .. } | PeerBody::Holds { .. } => 0,
             PeerBody::Deletion(item) => item.size(),
         };
-        body + written_len(self.room.as_str()) + AROUND
+        body + traces::size(&self.traces) + written_len(self.room.as_str()) + AROUND
     }
 
     /// As an XML-RPC value.
@@ -218,6 +233,9 @@ impl PeerItem {
         ]);
         if let Some(frames) = frames {
             members.insert("frames".to_owned(), Value::String(frames));
+        }
+        if let Some(traces) = traces::write(&self.traces) {
+            members.insert(traces::MEMBER.to_owned(), Value::String(traces));
         }
         Value::Struct(members)
     }
@@ -237,7 +255,8 @@ impl PeerItem {
         let room = RoomId::parse(text("room")?).map_err(|_| NotAnItem)?;
         let wire = wire::read_fields(text("fields")?)?;
         let body = PeerBody::from_wire(&room, wire, members.get("frames").map(|_| text("frames")).transpose()?)?;
-        Ok(Self { room, body })
+        let traces = text(traces::MEMBER).map_or_else(|_| Vec::new(), |text| traces::read(text, &body));
+        Ok(Self { room, body, traces })
     }
 }
 

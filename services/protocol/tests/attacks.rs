@@ -241,10 +241,7 @@ fn a_refusal_with_an_unknown_code_is_the_same_on_every_node() {
             panic!("a refusal")
         };
         assert_eq!(*reject, Reject::NotAdded);
-        let item = PeerItem {
-            room: RoomId::parse("r-1").unwrap(),
-            body,
-        };
+        let item = PeerItem::new(RoomId::parse("r-1").unwrap(), body);
         assert_eq!(PeerItem::from_value(&item.to_value()), Ok(item));
     }
 }

@@ -368,6 +368,21 @@ fn requests() {
                 username: name("ines"),
                 content: " ".into(),
                 client_msg_id: None,
+                trace: None,
+            },
+        ),
+        (
+            // The classic dialect has no traces: a field of that name is one that nobody knows.
+            format!(
+                r#"{{"type":"send_message","data":{{{ids},"content":"hi",
+                    "traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}}}}"#
+            ),
+            ClientFrame::SendMessage {
+                room_id: room(),
+                username: name("ines"),
+                content: "hi".into(),
+                client_msg_id: None,
+                trace: None,
             },
         ),
         (

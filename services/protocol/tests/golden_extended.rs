@@ -106,6 +106,30 @@ fn requests() {
                 username: ines(),
                 content: "hi".into(),
                 client_msg_id: Some(id("c 1")),
+                trace: None,
+            },
+        ),
+        (
+            r#"{"type":"send_message","data":{"room_id":"r-1","content":"hi",
+                "traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}}"#,
+            None,
+            ClientFrame::SendMessage {
+                room_id: room(),
+                username: ines(),
+                content: "hi".into(),
+                client_msg_id: None,
+                trace: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().ok(),
+            },
+        ),
+        (
+            r#"{"type":"send_message","data":{"room_id":"r-1","content":"hi","traceparent":"00-0af7"}}"#,
+            None,
+            ClientFrame::SendMessage {
+                room_id: room(),
+                username: ines(),
+                content: "hi".into(),
+                client_msg_id: None,
+                trace: None,
             },
         ),
         (

@@ -7,6 +7,7 @@ use chat_protocol::ids::{
     ClientMsgId, Epoch, Generation, Incarnation, MessageId, NodeId, RoomId, RoomName, SeatKey, Seq, SessionId,
     TransactionId, UserName,
 };
+use chat_protocol::limits::MAX_ITEM_TRACES;
 use chat_protocol::message_frame::{Message, MessageFrame};
 use chat_protocol::peer_call::{self, Capabilities, Exchange, Heartbeat, Place, Range, method};
 use chat_protocol::peer_fault::{PeerFault, is_no_such_method};
@@ -17,6 +18,7 @@ use chat_protocol::peer_xml::{
 use chat_protocol::reject::Reject;
 use chat_protocol::server_frame::{LeaveReason, MemberEvent, RoomInfo, RoomSummary};
 use chat_protocol::timestamp::Timestamp;
+use chat_protocol::trace_context::TraceContext;
 use dxr::{MethodCall, MethodResponse, Value};
 
 const AT: Timestamp = Timestamp(1_933_308_428_123_456);
@@ -43,7 +45,7 @@ fn frame(seq: u64, content: &str) -> MessageFrame {
 }
 
 fn fields(body: PeerBody) -> String {
-    let item = PeerItem { room: room(), body };
+    let item = PeerItem::new(room(), body);
     let value = item.to_value();
     assert_eq!(PeerItem::from_value(&value), Ok(item), "an item survives");
     let Value::Struct(mut members) = value else {
@@ -208,13 +210,101 @@ fn items() {
     );
 }
 
+/// A release that does not know traces looks for the members that it knows, as [`PeerItem::from_value`] does for its own.
+#[test]
+fn the_traces_of_an_item_are_a_member_of_their_own_that_may_be_missing_or_mean_nothing() {
+    let context: TraceContext = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        .parse()
+        .unwrap();
+    let mut delivery = PeerItem::new(
+        room(),
+        PeerBody::Deliver {
+            generation: Generation(1),
+            epoch: Epoch(7),
+            frames: vec![frame(41, "a"), frame(42, "b")],
+        },
+    );
+    let Value::Struct(plain) = delivery.to_value() else {
+        panic!("an item is a struct")
+    };
+    delivery.traces = vec![(Seq(41), context), (Seq(42), context)];
+    let Value::Struct(mut members) = delivery.to_value() else {
+        panic!("an item is a struct")
+    };
+    assert_eq!(
+        PeerItem::from_value(&Value::Struct(members.clone())),
+        Ok(delivery.clone())
+    );
+    let traces = members.remove("traces");
+    assert_eq!(
+        traces,
+        Some(Value::String(format!("41:{context},42:{context}"))),
+        "traces as they are written"
+    );
+    assert_eq!(members, plain, "nothing else is different");
+    for odd in [
+        "",
+        ",",
+        "41",
+        "41:",
+        "x:00",
+        &format!("41:{context}x"),
+        &format!("-1:{context}"),
+    ] {
+        members.insert("traces".into(), Value::String(odd.into()));
+        let item = PeerItem::from_value(&Value::Struct(members.clone())).expect("the messages count");
+        assert_eq!((item.traces.len(), &item.body), (0, &delivery.body), "{odd}");
+    }
+    members.insert("traces".into(), Value::Integer(1));
+    assert!(PeerItem::from_value(&Value::Struct(members.clone())).is_ok());
+    let many = vec![format!("1:{context}"); 10_000].join(",");
+    members.insert("traces".into(), Value::String(many));
+    let item = PeerItem::from_value(&Value::Struct(members)).unwrap();
+    assert_eq!(item.traces.len(), MAX_ITEM_TRACES);
+    let mut seats = PeerItem::new(room(), PeerBody::Seats(Vec::new()));
+    seats.traces = vec![(Seq(0), context)];
+    assert_eq!(
+        PeerItem::from_value(&seats.to_value()).unwrap().traces,
+        [],
+        "only messages have traces"
+    );
+}
+
+#[test]
+fn an_item_with_traces_takes_no_more_bytes_than_it_says() {
+    let context = TraceContext {
+        trace_id: [0xff; 16],
+        span_id: [0xff; 8],
+        sampled: true,
+    };
+    let mut item = PeerItem::new(
+        room(),
+        PeerBody::Deliver {
+            generation: Generation(1),
+            epoch: Epoch(7),
+            frames: Vec::new(),
+        },
+    );
+    for count in [0, 1, 2, MAX_ITEM_TRACES, MAX_ITEM_TRACES + 1] {
+        item.traces = vec![(Seq(u64::MAX), context); count];
+        let written = write_call("", &[item.to_value()]).len();
+        assert!(
+            written <= item.size() + 200,
+            "{count} traces: {written} > {}",
+            item.size()
+        );
+        let without = PeerItem {
+            traces: Vec::new(),
+            ..item.clone()
+        };
+        let grown = written - write_call("", &[without.to_value()]).len();
+        assert!(grown <= item.size() - without.size(), "{count} traces take {grown}");
+    }
+}
+
 #[test]
 fn an_item_of_a_later_release_is_left_out_but_counted() {
-    let mut value = PeerItem {
-        room: room(),
-        body: PeerBody::Seats(Vec::new()),
-    }
-    .to_value();
+    let mut value = PeerItem::new(room(), PeerBody::Seats(Vec::new())).to_value();
     if let Value::Struct(members) = &mut value {
         members.insert("fields".into(), Value::String(r#"{"kind":"dance"}"#.into()));
     }

@@ -106,7 +106,7 @@ async fn what_a_former_life_of_a_member_node_sends_is_refused_and_what_was_taken
         };
         let item = |body| {
             let room = RoomId::parse(&room).unwrap();
-            Some(PeerItem { room, body })
+            Some(PeerItem::new(room, body))
         };
         Exchange {
             sender: NodeId::parse("node2").unwrap(),

@@ -1,4 +1,4 @@
-//! `chat-node health` and `chat-node selftest`: the settings of commands that look at running nodes.
+//! `chat-node health`, `selftest` and `log-level`: the settings of commands that look at running nodes.
 
 use super::raw;
 use super::reading::Reading;
@@ -54,6 +54,28 @@ impl HealthOptions {
                 _ => Probe::Ready,
             },
             patience: reading.millis(&raw::ANSWER_TIMEOUT_MS),
+        }
+    }
+}
+
+/// What `chat-node log-level` asks for, and whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLevelOptions {
+    /// Host name or address of the operations port, as this machine reaches it.
+    pub host: String,
+    /// The operations port.
+    pub port: u16,
+    /// The new level; `None` only asks.
+    pub level: Option<&'static str>,
+}
+
+impl LogLevelOptions {
+    pub(super) fn read(reading: &mut Reading<'_>) -> Self {
+        let listen = read_listen(reading, &raw::OPERATIONS_HOST, &raw::OPERATIONS_PORT);
+        Self {
+            host: listen.host_from_here().to_owned(),
+            port: listen.port,
+            level: Some(reading.choice(&raw::NEW_LEVEL)).filter(|level| *level != "ask"),
         }
     }
 }

@@ -6,6 +6,7 @@ use super::peers::parse_url;
 use super::raw;
 use super::reading::Reading;
 use super::settings::{Config, Discovery, Listen, Logging, StoreKind, read_data_dir};
+use super::traces::TraceSettings;
 use chat_protocol::ids::NodeId;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,8 @@ pub struct DevOptions {
     pub store: StoreKind,
     /// What is logged, and how.
     pub logging: Logging,
+    /// What is traced, and where traces go.
+    pub traces: TraceSettings,
     /// The bounds of every node.
     pub limits: Limits,
 }
@@ -36,6 +39,7 @@ impl DevOptions {
             base_port: reading.port(&raw::BASE_PORT),
             store: StoreKind::read(reading),
             logging: Logging::read(reading),
+            traces: TraceSettings::read(reading),
             limits: Limits::read(reading),
         }
     }
@@ -72,6 +76,7 @@ impl DevOptions {
             data_dir: data_dir.join(id.as_str()),
             store: self.store,
             logging: self.logging,
+            traces: self.traces.clone(),
             limits: self.limits.clone(),
             node_id: id,
         }

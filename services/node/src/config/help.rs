@@ -12,12 +12,14 @@ Usage:
   chat-node health [--SETTING VALUE]... ask the node of this machine; status 0 means yes
   chat-node selftest [--SETTING VALUE]...
                                         hold a conversation on running nodes; status 0 means all was right
+  chat-node log-level [--new-level LEVEL]
+                                        ask the node of this machine how much it logs, or change it
   chat-node --help | --version
 
 Every setting is an environment variable and a flag; the flag wins. \"--flag value\" and \"--flag=value\" are the same.
 ";
 
-const GROUPS: [(&[Group], &str); 10] = [
+const GROUPS: [(&[Group], &str); 12] = [
     (
         &[Group::Addresses, Group::ClientPort, Group::OperationsPort],
         "Who and where (not for dev)",
@@ -31,8 +33,16 @@ const GROUPS: [(&[Group], &str); 10] = [
         &[Group::Selftest],
         "The conversation of selftest (only for selftest, with WEBSOCKET_HOST and WEBSOCKET_PORT)",
     ),
+    (
+        &[Group::LogLevel],
+        "The log of a running node (only for log-level, with OPERATIONS_HOST and OPERATIONS_PORT)",
+    ),
     (&[Group::Storage], "Storage"),
     (&[Group::Logging], "Log (written to standard error)"),
+    (
+        &[Group::Traces],
+        "Traces (off without a collector; the variables are those of OpenTelemetry)",
+    ),
     (&[Group::Clients], "Limits: clients"),
     (&[Group::Rooms], "Limits: rooms"),
     (&[Group::Peers], "Limits: other nodes"),

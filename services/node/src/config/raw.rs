@@ -63,10 +63,14 @@ pub(super) enum Group {
     Health,
     /// Only for `chat-node selftest`.
     Selftest,
+    /// Only for `chat-node log-level`.
+    LogLevel,
     /// Where messages are kept.
     Storage,
     /// What is logged, and how.
     Logging,
+    /// What is traced, and where traces go.
+    Traces,
     /// Bounds on connections of clients.
     Clients,
     /// Bounds inside rooms.
@@ -83,10 +87,11 @@ impl Group {
         match self {
             Self::Addresses => &[Mode::Serve],
             Self::ClientPort => &[Mode::Serve, Mode::Selftest],
-            Self::OperationsPort => &[Mode::Serve, Mode::Health],
+            Self::OperationsPort => &[Mode::Serve, Mode::Health, Mode::LogLevel],
             Self::Dev => &[Mode::Dev],
             Self::Health => &[Mode::Health],
             Self::Selftest => &[Mode::Selftest],
+            Self::LogLevel => &[Mode::LogLevel],
             _ => &[Mode::Serve, Mode::Dev],
         }
     }
@@ -108,6 +113,8 @@ pub(super) enum Mode {
     Health,
     /// `chat-node selftest`
     Selftest,
+    /// `chat-node log-level`
+    LogLevel,
 }
 
 impl Mode {
@@ -117,6 +124,7 @@ impl Mode {
             "dev" => Some(Self::Dev),
             "health" => Some(Self::Health),
             "selftest" => Some(Self::Selftest),
+            "log-level" => Some(Self::LogLevel),
             _ => None,
         }
     }
@@ -128,6 +136,7 @@ impl Mode {
             Self::Dev => "\"chat-node dev\"",
             Self::Health => "\"chat-node health\"",
             Self::Selftest => "\"chat-node selftest\"",
+            Self::LogLevel => "\"chat-node log-level\"",
         }
     }
 }
@@ -195,9 +204,9 @@ impl Written {
                 (None, _) if flag.starts_with('-') => {
                     written.mistakes.push(format!("{flag}: no such flag (see --help)"));
                 }
-                (None, _) => written
-                    .mistakes
-                    .push(format!("{word}: no such command (there are dev, health and selftest)")),
+                (None, _) => written.mistakes.push(format!(
+                    "{word}: no such command (there are dev, health, selftest and log-level)"
+                )),
                 (Some(setting), _) if !setting.group.is_read_by(mode) => {
                     let readers: Vec<&str> = setting.group.readers().iter().map(|reader| reader.command()).collect();
                     written

@@ -5,6 +5,7 @@ use super::peer_auth::PeerAuth;
 use super::peers::{parse_peers, parse_url};
 use super::raw;
 use super::reading::Reading;
+use super::traces::TraceSettings;
 use chat_protocol::ids::NodeId;
 use http::Uri;
 use std::collections::BTreeMap;
@@ -37,6 +38,8 @@ pub struct Config {
     pub store: StoreKind,
     /// What is logged, and how. It counts once per process.
     pub logging: Logging,
+    /// What is traced, and where traces go.
+    pub traces: TraceSettings,
     /// Every bound.
     pub limits: Limits,
 }
@@ -142,6 +145,7 @@ impl Config {
                 level: LevelFilter::OFF,
                 format: LogFormat::Text,
             },
+            traces: TraceSettings::off(),
             limits: Limits {
                 // Tests count what they send.
                 canary_interval: Duration::ZERO,
@@ -163,6 +167,7 @@ impl Config {
             data_dir: read_data_dir(reading).unwrap_or_else(|| PathBuf::from("data")),
             store: StoreKind::read(reading),
             logging: Logging::read(reading),
+            traces: TraceSettings::read(reading),
             limits: Limits::read(reading),
             node_id,
             xmlrpc,

@@ -149,7 +149,7 @@ fn all_mistakes_are_listed_at_once() {
     let expected = [
         "--colour: no such flag (see --help)",
         "--node-id: its value is missing",
-        "serve: no such command (there are dev, health and selftest)",
+        "serve: no such command (there are dev, health, selftest and log-level)",
         "--nodes: only for \"chat-node dev\"",
         "--xmlrpc-port: \"80a\" is not a whole number from 0 to 65535 (port, 0 for a free one)",
         "WEBSOCKET_PORT: \"\" is not a whole number from 0 to 65535 (port, 0 for a free one)",

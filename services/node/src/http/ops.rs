@@ -1,8 +1,11 @@
-//! The operations port: `/metrics`, `/live`, `/ready`, `/startup`, `/rooms/busiest`.
+//! The operations port: `/metrics`, `/live`, `/ready`, `/startup`, `/rooms/busiest`, and `/log-level`, which can be changed.
+//!
+//! Whoever reaches the port may look; only whoever is on this machine may change something.
 //!
 //! It runs on a thread of its own ([`OpsRuntime`]), so that it answers while the main runtime is too busy to, and can
 //! say so: `/live` looks at pulses that only the event loops of the main runtime keep beating.
 
+mod log_level;
 mod probes;
 mod runtime;
 #[cfg(test)]
@@ -17,12 +20,14 @@ use super::{HEAD_BUFFER, one_host};
 use crate::rooms::WeakRooms;
 use crate::rooms::traffic::Busy;
 use crate::telemetry::metrics::Metrics;
-use http::{Response, StatusCode, header};
+use http::{Request, Response, StatusCode, header};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -95,11 +100,11 @@ async fn accept(listener: TcpListener, routes: BoxedFilter<(Response<String>,)>)
     loop {
         let place = Arc::clone(&places).acquire_owned().await;
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let routes = routes.clone();
+            Ok((stream, peer)) => {
+                let (routes, caller) = (routes.clone(), Caller::of(ip_of(&stream), peer.ip()));
                 connections.spawn(async move {
                     let _place = place;
-                    serve(stream, routes).await;
+                    serve(stream, caller, routes).await;
                 });
             }
             Err(error) => {
@@ -111,14 +116,43 @@ async fn accept(listener: TcpListener, routes: BoxedFilter<(Response<String>,)>)
     }
 }
 
-async fn serve(stream: TcpStream, routes: BoxedFilter<(Response<String>,)>) {
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// A program of this machine, or of this pod.
+    Near,
+    /// Anybody.
+    Far,
+}
+
+impl Caller {
+    fn of(own: Option<IpAddr>, peer: IpAddr) -> Self {
+        // A machine that calls its own address is no other one: nobody else gets an answer under it.
+        if own == Some(peer) || peer.to_canonical().is_loopback() {
+            Self::Near
+        } else {
+            Self::Far
+        }
+    }
+}
+
+fn ip_of(stream: &TcpStream) -> Option<IpAddr> {
+    Some(stream.local_addr().ok()?.ip())
+}
+
+async fn serve(stream: TcpStream, caller: Caller, routes: BoxedFilter<(Response<String>,)>) {
+    let routes = TowerToHyperService::new(warp::service(routes));
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(caller);
+        routes.call(request)
+    });
     let stream = TokioIo::new(Strict::new(stream, Bodies::None));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(CONNECTION_TIMEOUT)
         .keep_alive(false)
         .max_buf_size(HEAD_BUFFER)
-        .serve_connection(stream, TowerToHyperService::new(warp::service(routes)));
+        .serve_connection(stream, service);
     match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "a connection to the operations port broke"),
@@ -156,10 +190,8 @@ fn routes(state: OpsState) -> BoxedFilter<(Response<String>,)> {
     });
     let busiest = warp::path!("rooms" / "busiest").then(move || busiest(Arc::clone(&rooms)));
     let probes = live.or(ready).unify().or(startup).unify();
-    warp::get()
-        .and(one_host())
-        .and(metrics.or(probes).unify().or(busiest).unify())
-        .boxed()
+    let looks = warp::get().and(metrics.or(probes).unify().or(busiest).unify());
+    one_host().and(looks.or(log_level::routes()).unify()).boxed()
 }
 
 fn answer_metrics(metrics: &Metrics) -> Response<String> {

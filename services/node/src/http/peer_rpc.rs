@@ -24,6 +24,7 @@ use chat_protocol::peer_auth::Hash;
 use chat_protocol::peer_call::method;
 use chat_protocol::peer_fault::PeerFault;
 use chat_protocol::peer_xml::{self, Call, XmlLimits};
+use chat_protocol::trace_context::{TRACEPARENT, TraceContext};
 use http::{HeaderMap, Method, Response, StatusCode, header};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -184,25 +185,26 @@ fn filter(port: PeerPort, place: Arc<Place>, last: Arc<LastAnswer>) -> BoxedFilt
                     Err(refused) if !refused.is_of_a_node() => return Ok(Err(refused)),
                     admitted => admitted,
                 };
+                let trace = trace_of(&headers);
                 let signed = matches!(admitted, Ok(Admitted::Signed(..)));
                 match tokio::time::timeout(body_timeout, collect(body, signed)).await {
                     Ok(Some((body, hash))) => Ok(admitted
                         .and_then(|admitted| methods.gate().accept(admitted, &hash))
-                        .map(|(who, sealer)| (who, sealer, body))),
+                        .map(|(who, sealer)| (who, sealer, (body, trace)))),
                     // Too slow, broken off, or longer than announced.
                     _ => Err(warp::reject::custom(Refused(StatusCode::REQUEST_TIMEOUT))),
                 }
             }
         })
-        .then(move |call: Result<(Who, Option<Sealer>, Bytes), auth::Refused>| {
+        .then(move |call: Result<(Who, Option<Sealer>, Body), auth::Refused>| {
             let (port, place, last) = (port.clone(), Arc::clone(&place), Arc::clone(&last));
             async move {
-                let (who, sealer, body) = match call {
+                let (who, sealer, (body, trace)) = match call {
                     Ok(call) => call,
                     Err(refused) => return refused.response(),
                 };
                 place.ours();
-                let mut answer = port.answer(&last, who, body).await;
+                let mut answer = port.answer(&last, who, body, trace).await;
                 if let Some(sealer) = sealer {
                     port.seal(sealer, &mut answer).await;
                 }
@@ -213,6 +215,14 @@ fn filter(port: PeerPort, place: Arc<Place>, last: Arc<LastAnswer>) -> BoxedFilt
         .recover(|rejection: Rejection| ready(Ok::<_, Infallible>(refusal(status_of(&rejection)))))
         .boxed()
 }
+
+/// Of which trace a call is part, if it says so.
+fn trace_of(headers: &HeaderMap) -> Option<TraceContext> {
+    headers.get(TRACEPARENT)?.to_str().ok()?.parse().ok()
+}
+
+/// What a call brings, and of which trace it is part if it says so.
+type Body = (Bytes, Option<TraceContext>);
 
 /// A request that is not even read.
 #[derive(Debug)]
@@ -300,19 +310,20 @@ impl PeerPort {
         }
     }
 
-    async fn answer(&self, last: &LastAnswer, who: Who, body: Bytes) -> Response<Bytes> {
+    async fn answer(&self, last: &LastAnswer, who: Who, body: Bytes, trace: Option<TraceContext>) -> Response<Bytes> {
         // Whoever goes on has the answer before.
         last.ended(&self.methods, true).await;
         if body.len() <= SHORT_BODY {
             return match read(&body) {
                 Ok(call) if call.method == method::HEARTBEAT => {
-                    self.methods.execute(&who, &call).await.map_or_else(fault, xml)
+                    let executed = self.methods.execute(&who, &call, trace);
+                    executed.await.map_or_else(fault, xml)
                 }
-                call => self.on_main(last, who, ready(call)).await,
+                call => self.on_main(last, who, trace, ready(call)).await,
             };
         }
         if body.len() <= LONG_BODY {
-            return self.on_main(last, who, async move { read(&body) }).await;
+            return self.on_main(last, who, trace, async move { read(&body) }).await;
         }
         let documents = Arc::clone(&self.documents);
         let call = async move {
@@ -321,7 +332,7 @@ impl PeerPort {
                 .await
                 .unwrap_or(Err(PeerFault::Internal))
         };
-        self.on_main(last, who, call).await
+        self.on_main(last, who, trace, call).await
     }
 
     /// Executes a call on the main runtime.
@@ -329,6 +340,7 @@ impl PeerPort {
         &self,
         last: &LastAnswer,
         who: Who,
+        trace: Option<TraceContext>,
         call: impl Future<Output = Result<Call, PeerFault>> + Send + 'static,
     ) -> Response<Bytes> {
         let (methods, lookups) = (Arc::clone(&self.methods), Arc::clone(&self.lookups));
@@ -343,7 +355,7 @@ impl PeerPort {
                 method::HEADS | method::READ_RANGE => lookups.acquire().await.ok(),
                 _ => None,
             };
-            methods.execute(&who, &call).await.map(|answer| (answer, call))
+            methods.execute(&who, &call, trace).await.map(|answer| (answer, call))
         });
         // A panic in a handler is one failed call.
         match executed.await.unwrap_or(Err(PeerFault::Internal)) {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use chat_protocol::limits::MAX_RESPONSE_BODY;
 use chat_protocol::peer_auth::{Refusal, SIGNATURE};
 use chat_protocol::peer_xml::{self, RemoteFault, XmlError, XmlLimits};
+use chat_protocol::trace_context::{TRACEPARENT, TraceContext};
 use dxr::Value;
 use http::{HeaderName, Request, Response, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -40,6 +41,21 @@ pub(super) enum CallError {
     Refused(Refusal),
     /// Nobody knows whether the answer is the peer's.
     Unsigned,
+}
+
+impl CallError {
+    /// What it is in a trace.
+    pub(super) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Unreachable(_) => "unreachable",
+            Self::Broken(_) => "broken",
+            Self::Odd(_) | Self::Xml(_) => "odd_answer",
+            Self::Fault(_) => "fault",
+            Self::Refused(_) => "refused",
+            Self::Unsigned => "unsigned",
+        }
+    }
 }
 
 impl fmt::Display for CallError {
@@ -88,7 +104,7 @@ impl Caller {
         Self { client, one_shot: true }
     }
 
-    /// Calls `method` at `address`, signed if there is a seal. Dropping the future gives the call up; it may have been
+    /// Calls `method` at `address`, signed if there is a seal, and says of which trace it is part. Dropping the future gives the call up; it may have been
     /// executed.
     pub(super) async fn call(
         &self,
@@ -97,12 +113,13 @@ impl Caller {
         method: &str,
         params: &[Value],
         deadline: Duration,
+        trace: Option<TraceContext>,
     ) -> Result<Value, CallError> {
         let body = Bytes::from(peer_xml::write_call(method, params));
         let exchanged = async {
             match seal {
-                None => self.plain(address, body).await,
-                Some(seal) => self.sealed(address, seal, body).await,
+                None => self.plain(address, body, trace).await,
+                Some(seal) => self.sealed(address, seal, body, trace).await,
             }
         };
         let body = tokio::time::timeout(deadline, exchanged)
@@ -113,8 +130,8 @@ impl Caller {
             .map_err(CallError::Fault)
     }
 
-    async fn plain(&self, address: &Uri, body: Bytes) -> Result<Bytes, CallError> {
-        let answer = self.exchange(address, None, body).await?;
+    async fn plain(&self, address: &Uri, body: Bytes, trace: Option<TraceContext>) -> Result<Bytes, CallError> {
+        let answer = self.exchange(address, None, body, trace).await?;
         match answer.status() {
             http::StatusCode::OK => Ok(answer.into_body()),
             http::StatusCode::UNAUTHORIZED => Err(CallError::Refused(Refusal::Unsigned)),
@@ -124,12 +141,18 @@ impl Caller {
 
     /// A call that is refused because the peer lives another life, or is called for the first time, was not executed and is
     /// signed anew, once.
-    async fn sealed(&self, address: &Uri, seal: &Seal, body: Bytes) -> Result<Bytes, CallError> {
+    async fn sealed(
+        &self,
+        address: &Uri,
+        seal: &Seal,
+        body: Bytes,
+        trace: Option<TraceContext>,
+    ) -> Result<Bytes, CallError> {
         let hash = auth::hash(&body);
         for _ in 0..2 {
             let sent = seal.sign(address.path(), &hash);
             let sent = sent.ok_or(CallError::Odd("the signature cannot be written"))?;
-            let answer = self.exchange(address, Some(&sent), body.clone()).await?;
+            let answer = self.exchange(address, Some(&sent), body.clone(), trace).await?;
             match seal.judge(&sent, answer.status(), answer.headers(), answer.body()) {
                 Verdict::Believed if answer.status() == http::StatusCode::OK => return Ok(answer.into_body()),
                 Verdict::Believed => return Err(CallError::Odd("the answer has another status than 200")),
@@ -141,13 +164,22 @@ impl Caller {
         Err(CallError::Refused(Refusal::Stale))
     }
 
-    async fn exchange(&self, address: &Uri, sent: Option<&Sent>, body: Bytes) -> Result<Response<Bytes>, CallError> {
+    async fn exchange(
+        &self,
+        address: &Uri,
+        sent: Option<&Sent>,
+        body: Bytes,
+        trace: Option<TraceContext>,
+    ) -> Result<Response<Bytes>, CallError> {
         let mut request = Request::post(address.clone()).header(header::CONTENT_TYPE, "text/xml");
         if self.one_shot {
             request = request.header(header::CONNECTION, "close");
         }
         if let Some(sent) = sent {
             request = request.header(HeaderName::from_static(SIGNATURE), sent.header.clone());
+        }
+        if let Some(trace) = trace {
+            request = request.header(HeaderName::from_static(TRACEPARENT), trace.to_string());
         }
         let request = request
             .body(Full::new(body))

@@ -94,6 +94,7 @@ async fn ask(peers: &Peers, link: &Link) -> Option<Heartbeat> {
             method::HEARTBEAT,
             &[],
             patience(peers, link),
+            None,
         )
         .await;
     note_trust(link, &answer);
@@ -141,6 +142,7 @@ async fn learn_dialect(peers: &Peers, link: &Link, rooms: &RoomsHandle) {
             method::CAPABILITIES,
             &[],
             patience(peers, link),
+            None,
         )
         .await;
     let signs = link.seal().is_some();

@@ -10,6 +10,7 @@ use super::original::replies::Replies;
 use super::{Peers, lock};
 use crate::bugs;
 use crate::rooms::{RoomsHandle, ShardInput};
+use crate::telemetry::traces::{Active, SpanKind};
 use bytes::Bytes;
 use chat_protocol::ids::{Incarnation, NodeId};
 use chat_protocol::limits::{MAX_HEADS, MAX_PEERS, MAX_RESPONSE_BODY};
@@ -18,6 +19,7 @@ use chat_protocol::original_call::{self, Forwarded};
 use chat_protocol::peer_call::{self, Capabilities, Exchange, Heartbeat, Range, method};
 use chat_protocol::peer_fault::PeerFault;
 use chat_protocol::peer_xml::{self, Call};
+use chat_protocol::trace_context::TraceContext;
 use dxr::{Fault, Value};
 use dxr_server::{Handler, HandlerResult, async_trait};
 use http::HeaderMap;
@@ -25,6 +27,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tracing::Instrument as _;
 
 /// Most messages of one range.
 const MAX_RANGE: usize = 500;
@@ -104,12 +107,39 @@ impl Methods {
     ///
     /// # Errors
     /// What the call failed with; also a fault is written by whoever answers, so that it knows that it is one.
-    pub(crate) async fn execute(&self, who: &Who, call: &Call) -> Result<Bytes, PeerFault> {
+    pub(crate) async fn execute(
+        &self,
+        who: &Who,
+        call: &Call,
+        trace: Option<TraceContext>,
+    ) -> Result<Bytes, PeerFault> {
         let since = Instant::now();
-        let result = self.execute_uncounted(who, call).await;
+        let result = match self.span_of(call, trace) {
+            None => self.execute_uncounted(who, call).await,
+            Some(mut span) => {
+                let executed = self.execute_uncounted(who, call).instrument(span.log().clone());
+                let result = executed.await;
+                if let Err(fault) = &result {
+                    span.set("rpc.response.status_code", fault.code().to_string());
+                    span.fail("fault");
+                }
+                result
+            }
+        };
         let served = &self.inbound.rooms.shared().metrics.served;
         served.count(&call.method, result.is_ok(), since.elapsed());
         result
+    }
+
+    /// The span of a call that is part of a trace.
+    fn span_of(&self, call: &Call, trace: Option<TraceContext>) -> Option<Active> {
+        let trace = trace?;
+        let name = all_methods().find(|name| *name == call.method).unwrap_or("unknown");
+        let traces = &self.inbound.rooms.shared().traces;
+        let mut span = traces.part_of([trace], name, SpanKind::Server)?;
+        span.set("rpc.system.name", "xmlrpc");
+        span.set("rpc.method", name);
+        Some(span)
     }
 
     async fn execute_uncounted(&self, who: &Who, call: &Call) -> Result<Bytes, PeerFault> {

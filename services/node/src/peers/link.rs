@@ -12,8 +12,9 @@ use crate::bugs;
 use crate::config::Limits;
 use crate::rooms::{RoomsHandle, ShardInput};
 use crate::telemetry::metrics::PeerMetrics;
+use crate::telemetry::traces::Active;
 use chat_engine::membership::Health;
-use chat_protocol::ids::NodeId;
+use chat_protocol::ids::{NodeId, Seq};
 use chat_protocol::limits::MAX_REQUEST_BODY;
 use chat_protocol::peer_call::{Exchange, method, read_accepted};
 use chat_protocol::peer_fault::is_superseded;
@@ -32,6 +33,16 @@ const MAX_ITEM: usize = MAX_REQUEST_BODY - (4 << 10);
 struct Queued {
     item: PeerItem,
     size: usize,
+    /// Of its messages that are traced, until the peer has them.
+    spans: Vec<(Seq, Active)>,
+}
+
+impl Queued {
+    fn give_up(&mut self) {
+        for (_, span) in &mut self.spans {
+            span.fail("given_up");
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -54,6 +65,7 @@ impl Queue {
     /// The peer will miss at least one item, and so begin again, whatever it has taken of those that are here.
     fn give_up(&mut self) {
         self.first_index += self.items.len() as u64 + 1;
+        self.items.iter_mut().for_each(Queued::give_up);
         self.items.clear();
         self.bytes = 0;
         self.era += 1;
@@ -153,7 +165,7 @@ impl Link {
     }
 
     /// Queues an item. Never waits. An item that no call can carry is left out: it would stop everything behind it.
-    pub(super) fn push(&self, item: PeerItem) {
+    pub(super) fn push(&self, item: PeerItem, spans: Vec<(Seq, Active)>) {
         let size = item.size();
         if size > MAX_ITEM {
             tracing::error!(peer = %self.node, room = %item.room, size, "an item is too long for a call and was left out");
@@ -166,7 +178,7 @@ impl Link {
         }
         queue.bytes += size;
         queue.waits_since.get_or_insert_with(Instant::now);
-        queue.items.push_back(Queued { item, size });
+        queue.items.push_back(Queued { item, size, spans });
         drop(queue);
         self.wake();
     }
@@ -174,6 +186,7 @@ impl Link {
     /// Another life of the peer: what is queued was for the former one, and indexes begin again.
     pub(super) fn reset(&self) {
         let mut queue = self.queue();
+        queue.items.iter_mut().for_each(Queued::give_up);
         *queue = Queue {
             era: queue.era + 1,
             ..Queue::default()
@@ -246,6 +259,8 @@ pub(super) async fn run(peers: Peers, link: Arc<Link>, rooms: RoomsHandle) {
             link.wake.notified().await;
             continue;
         };
+        let traces = items.iter().flatten().flat_map(|item| &item.traces);
+        let traces: Vec<_> = traces.map(|(_, context)| *context).collect();
         let exchange = Exchange {
             sender: peers.0.me.clone(),
             sender_incarnation: peers.0.incarnation,
@@ -253,7 +268,8 @@ pub(super) async fn run(peers: Peers, link: Arc<Link>, rooms: RoomsHandle) {
             first_index,
             items,
         };
-        match peers.call(&link, method::EXCHANGE, &exchange.to_params()).await {
+        let params = exchange.to_params();
+        match peers.call_for(&link, method::EXCHANGE, &params, traces).await {
             Ok(value) => {
                 if let Ok(next) = read_accepted(&value) {
                     link.accepted(era, next);

@@ -274,7 +274,9 @@ impl Peers {
         let caller: &Caller = &self.0.one_shot;
         let address = lock(&outbound.address).clone();
         let since = Instant::now();
-        let result = caller.call(&address, None, method, params, outbound.call_timeout).await;
+        let result = caller
+            .call(&address, None, method, params, outbound.call_timeout, None)
+            .await;
         count(&outbound.metrics, method, &result, since.elapsed());
         result
     }

@@ -45,6 +45,9 @@ impl Outside {
         match effect {
             Effect::Append(append) => {
                 self.shared.metrics.messages.numbered.inc_by(append.items.len() as u64);
+                if !entry.traced.is_empty() {
+                    entry.traced.appended(&append);
+                }
                 self.appends.push(append);
             }
             Effect::Deliver(frames) => self.deliver(entry, &frames, follow_ups),
@@ -55,10 +58,15 @@ impl Outside {
                 frames,
             } => {
                 for node in nodes {
-                    self.peers.relay(&node, room, generation, epoch, frames.clone());
+                    let spans = entry.traced.relayed(&self.shared.traces, &node, &frames);
+                    self.peers
+                        .relay(&node, room, (generation, epoch), frames.clone(), spans);
                 }
             }
-            Effect::Answer { to, answer } => self.answer(room, entry, to, answer),
+            Effect::Answer { to, answer } => {
+                entry.traced.answered(&to, &answer, &mut self.ending);
+                self.answer(room, entry, to, answer);
+            }
             Effect::Announce { event, except, nodes } => self.announce(room, entry, &event, except, &nodes),
             // The answer to the join, which stands before, made the entry.
             Effect::Subscribe { session, shift, first } => {
@@ -158,7 +166,10 @@ impl Outside {
                     self.peers.tell_head(&node, room, generation, epoch, head);
                 }
             }
-            Effect::Tell { node, item } => self.peers.tell(&node, room, item),
+            Effect::Tell { node, item } => {
+                let spans = entry.traced.told(&self.shared.traces, &node, &item);
+                self.peers.tell_traced(&node, room, item, spans);
+            }
             Effect::Inquire { question, user } => {
                 let nodes = self.peers.tell_ours(room, &PeerBody::Inquiry { question, user });
                 follow_ups.push_back(Completion::Guest(guest::Input::Inquired { question, nodes }));
@@ -244,6 +255,11 @@ impl Outside {
         messages.fanned_out(entry.is_here(), frames, sessions, now.wall);
         entry.traffic.messages.add(now.mono.0, frames.len() as u64);
         entry.traffic.deliveries.add(now.mono.0, delivered);
+        if !entry.traced.is_empty() {
+            entry
+                .traced
+                .delivered(&self.shared.traces, frames, sessions, &mut self.ending);
+        }
         follow_ups.extend(lagging.into_iter().map(|(session, next)| entry.lagged(session, next)));
     }
 

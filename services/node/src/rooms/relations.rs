@@ -21,7 +21,7 @@ pub(super) enum For {
 
 impl Shard {
     pub(super) fn on_items(&mut self, now: Now, from: &NodeId, items: Vec<PeerItem>) {
-        for PeerItem { room, body } in items {
+        for PeerItem { room, body, traces } in items {
             // Whoever is to be told "no" needs a machine that says so; whoever leaves needs none.
             let opens = matches!(
                 body,
@@ -39,6 +39,17 @@ impl Shard {
                     if opens {
                         self.open(now, &room);
                     }
+                    if let Some(entry) = self.rooms.get_mut(&room).filter(|_| !traces.is_empty()) {
+                        entry
+                            .traced
+                            .forwarded(&self.outside.shared.traces, &room, &traces, &input);
+                        let log = entry.traced.log();
+                        log.in_scope(|| {
+                            tracing::debug!(%room, %from, "a forwarded message is traced");
+                            self.feed(now, &room, Completion::Admin(input));
+                        });
+                        continue;
+                    }
                     self.feed(now, &room, Completion::Admin(input));
                 }
                 For::Member(input) => {
@@ -48,6 +59,9 @@ impl Shard {
                     };
                     // Only the admin node of a room speaks for it.
                     if theirs {
+                        if let Some(entry) = self.rooms.get_mut(&room).filter(|_| !traces.is_empty()) {
+                            entry.traced.arrived(&self.outside.shared.traces, &room, &traces);
+                        }
                         self.feed(now, &room, Completion::Member(input));
                     }
                 }
@@ -65,10 +79,7 @@ impl Shard {
         if let Some(waiting) = self.locating.get_mut(room) {
             waiting.push_back(ShardInput::Items {
                 from: from.clone(),
-                items: vec![PeerItem {
-                    room: room.clone(),
-                    body,
-                }],
+                items: vec![PeerItem::new(room.clone(), body)],
             });
             return None;
         }

@@ -4,6 +4,7 @@
 //! flushing every connection that got something, each with one write.
 
 use super::originals::BroadcastPage;
+use super::traced::Traced;
 use super::traffic::Traffic;
 use super::{Request, ShardInput, Shared, room_limits};
 use crate::canary;
@@ -12,6 +13,7 @@ use crate::peers::{Located, Peers};
 use crate::session::Session;
 use crate::session::outbound::Flushed;
 use crate::store::{Appender, Store};
+use crate::telemetry::traces::Active;
 use bytes::Bytes;
 use chat_engine::effect::{Answer, Effects, Origin, Submission};
 use chat_engine::membership::Health;
@@ -155,6 +157,8 @@ pub(super) struct Entry {
     /// Messages that the room is known to have and that were not delivered here.
     pub(super) lag: i64,
     pub(super) traffic: Traffic,
+    /// Messages that are traced, of which there are nearly always none.
+    pub(super) traced: Traced,
     /// It is prepared for a deletion of whose end it hears nothing.
     in_doubt: bool,
     deadline: Option<Millis>,
@@ -173,6 +177,8 @@ pub(super) struct Outside {
     pub(super) answered: Vec<Arc<Session>>,
     /// Extended connections that were unsubscribed in this turn: one of them may be told that it was replaced.
     pub(super) replaced: HashMap<SessionId, Arc<Session>>,
+    /// Spans that end when what this turn said is written.
+    pub(super) ending: Vec<Active>,
 }
 
 pub(super) struct Shard {
@@ -206,6 +212,7 @@ impl Shard {
                 dirty: Vec::new(),
                 answered: Vec::new(),
                 replaced: HashMap::new(),
+                ending: Vec::new(),
             },
             limits,
             rooms: HashMap::new(),
@@ -274,6 +281,7 @@ impl Shard {
                 session.wake();
             }
         }
+        self.outside.ending.clear();
         // After the flush, so that an answer is written together with what was delivered before it.
         for session in self.outside.answered.drain(..) {
             session.wake();
@@ -339,7 +347,8 @@ impl Shard {
                 room,
                 request,
                 re,
-            } => self.on_request(now, session, room, request, re),
+                trace,
+            } => self.on_request(now, (session, room), request, re, trace),
             ShardInput::Open(room) => self.open(now, &room),
             ShardInput::Closed { session, room } => self.on_closed(now, session, room),
             ShardInput::Items { from, items } => self.on_items(now, &from, items),
@@ -369,13 +378,21 @@ impl Shard {
         self.next_request - 1
     }
 
-    fn on_request(&mut self, now: Now, session: Arc<Session>, room: RoomId, request: Request, re: Option<RequestId>) {
+    fn on_request(
+        &mut self,
+        now: Now,
+        (session, room): (Arc<Session>, RoomId),
+        request: Request,
+        re: Option<RequestId>,
+        trace: Option<Active>,
+    ) {
         if !self.rooms.contains_key(&room) {
             let input = ShardInput::Request {
                 session,
                 room: room.clone(),
                 request,
                 re,
+                trace,
             };
             self.locate(room, input);
             return;
@@ -455,6 +472,14 @@ impl Shard {
                 client_msg_id: client_msg_id.unwrap_or_else(new_client_msg_id),
             }),
         };
+        if let Some(trace) = trace {
+            entry.traced.asked(&self.outside.shared.traces, &room, trace, &input);
+            let log = entry.traced.log();
+            return log.in_scope(|| {
+                tracing::debug!(%room, "a message of a client is traced");
+                self.feed(now, &room, input);
+            });
+        }
         self.feed(now, &room, input);
     }
 
@@ -465,6 +490,7 @@ impl Shard {
         }
         let Some(entry) = self.rooms.get_mut(&room) else { return };
         entry.asking.retain(|(asker, _), _| *asker != session);
+        entry.traced.closed(&self.outside.shared.me, session);
         let input = match entry.machine {
             Machine::Admin(_) => {
                 let node = self.outside.shared.me.clone();
@@ -649,6 +675,7 @@ impl Entry {
             deadline: None,
             lag: 0,
             traffic: Traffic::default(),
+            traced: Traced::default(),
         }
     }
 

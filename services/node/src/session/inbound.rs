@@ -3,6 +3,7 @@
 use super::{Extended, Session, resume};
 use crate::rooms::{Request, RoomsHandle};
 use crate::telemetry::metrics::Heard;
+use crate::telemetry::traces::Active;
 use chat_engine::effect::Terms;
 use chat_protocol::client_frame::{ClientFrame, Hello, RequestId};
 use chat_protocol::codec::{self, ExtendedRequest};
@@ -150,7 +151,18 @@ impl Inbound<'_> {
     }
 
     async fn ask(&self, room: RoomId, request: Request, re: Option<RequestId>) -> Progress {
-        self.rooms.request(self.session, room.clone(), request, re).await;
+        self.ask_traced(room, request, re, None).await
+    }
+
+    async fn ask_traced(
+        &self,
+        room: RoomId,
+        request: Request,
+        re: Option<RequestId>,
+        trace: Option<Active>,
+    ) -> Progress {
+        let asked = self.rooms.request(self.session, room.clone(), request, re, trace);
+        asked.await;
         Progress::Pending(Some(room))
     }
 
@@ -218,6 +230,7 @@ impl Inbound<'_> {
                 username,
                 content,
                 client_msg_id,
+                trace,
             } => {
                 if self.may_be_in(&room_id, &username) {
                     let request = Request::Send {
@@ -225,7 +238,8 @@ impl Inbound<'_> {
                         content,
                         client_msg_id,
                     };
-                    return self.ask(room_id, request, re).await;
+                    let trace = rooms.shared().traces.root("send_message", trace);
+                    return self.ask_traced(room_id, request, re, trace).await;
                 }
                 let reject = Reject::NotMember;
                 self.rooms.metrics().requests_refused.count(reject.kind());

@@ -18,6 +18,7 @@ mod process;
 mod refused;
 mod served;
 mod store;
+mod traces;
 
 pub use canary::{CanaryMetrics, CanaryOf};
 pub use clients::{ClientMetrics, Closed, Heard};
@@ -30,6 +31,7 @@ pub use peer_auth::PeerAuthMetrics;
 pub use refused::{RefusedConnections, RefusedRequests};
 pub use served::ServedMetrics;
 pub use store::StoreMetrics;
+pub use traces::TraceMetrics;
 
 use crate::http::ops::Stage;
 use chat_protocol::ids::NodeId;
@@ -65,6 +67,8 @@ pub struct Metrics {
     pub messages: MessageMetrics,
     /// Messages of the node itself.
     pub canary: CanaryMetrics,
+    /// What becomes of spans.
+    pub traces: TraceMetrics,
     /// Requests of clients that were refused, by code.
     pub requests_refused: RefusedRequests,
     /// Rooms in memory.
@@ -111,6 +115,7 @@ impl Metrics {
             clients: ClientMetrics::declare(&declare),
             messages: MessageMetrics::declare(&declare),
             canary: CanaryMetrics::declare(&declare),
+            traces: TraceMetrics::declare(&declare),
             requests_refused: RefusedRequests::declare(&declare),
             rooms_active: declare.gauge("chat_rooms_active", "Rooms in memory."),
             store: StoreMetrics::declare(&declare),

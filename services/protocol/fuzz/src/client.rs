@@ -168,6 +168,8 @@ fn within_limits(frame: &ClientFrame) {
             username,
             content,
             client_msg_id,
+            // Any is as good as another.
+            trace: _,
         } => {
             identified(room_id.as_str());
             named(username.as_str());
@@ -246,6 +248,7 @@ fn written(frame: &ClientFrame) -> Value {
             username,
             content,
             client_msg_id,
+            trace,
         } => (
             "send_message",
             json!({
@@ -253,6 +256,7 @@ fn written(frame: &ClientFrame) -> Value {
                 "username": username.as_str(),
                 "content": &**content,
                 "client_msg_id": client_msg_id.as_ref().map(|id| id.as_str()),
+                "traceparent": trace.map(|trace| trace.to_string()),
             }),
         ),
         ClientFrame::ReadHistory { room_id, from, limit } => {

@@ -6,6 +6,7 @@ use crate::ids::{ClientMsgId, Generation, Seq};
 use crate::limits::{
     EXTENDED_HISTORY, MAX_CLIENT_CHARS, MAX_HISTORY_PAGE, MAX_LIST_PAGE, MAX_REQUEST_ID_CHARS, MAX_SEQ,
 };
+use crate::trace_context::{TRACEPARENT, TraceContext};
 
 /// One request of an extended session.
 #[derive(Debug, Clone, PartialEq)]
@@ -209,9 +210,15 @@ fn send(map: &Map<String, Value>, other_user: bool) -> Result<ClientFrame, Serve
             username,
             content,
             client_msg_id: id,
+            trace: trace(map),
         },
         other => other,
     })
+}
+
+/// What is no `traceparent` counts as none: a message is not refused because of a trace.
+fn trace(map: &Map<String, Value>) -> Option<TraceContext> {
+    map.get(TRACEPARENT)?.as_str()?.parse().ok()
 }
 
 fn read_history(map: &Map<String, Value>) -> Result<ClientFrame, ServerFrame> {

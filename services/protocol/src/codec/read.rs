@@ -31,6 +31,7 @@ const DATA: &[&str] = &[
     "resume",
     "room_id",
     "room_name",
+    "traceparent",
     "user",
     "username",
 ];

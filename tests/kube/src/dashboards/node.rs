@@ -468,6 +468,17 @@ fn resources() -> Row {
                 .query("max by (node) (chat_runtime_queue_tasks{SEL})", "{{node}} waiting"),
             Panel::lines("Threads", "none", "Of the process.")
                 .query("max by (node) (process_threads{SEL})", "{{node}}"),
+            rate(
+                Panel::lines(
+                    "Spans of traces",
+                    "cps",
+                    "By what became of them. Failed: no collector took them. Dropped: too many waited. Neither costs a message.",
+                ),
+                "chat_spans_total",
+                "node, outcome",
+                "{{node}} {{outcome}}",
+            )
+            .wide(24),
         ],
     }
 }

@@ -71,6 +71,9 @@ settings! {
         "Metrics to read afterwards: http://host:port/metrics, separated by commas.";
     PATIENCE_MS: Selftest, Kind::Number(1, DAY_MS, "ms"), Text("60000"), "Longest time for all of it.";
 
+    NEW_LEVEL: LogLevel, Kind::Choice(&["ask", "off", "error", "warn", "info", "debug", "trace"]), Text("ask"),
+        "What is logged from now on, until the next change or restart; ask changes nothing.";
+
     STORE: Storage, Kind::Choice(&["local", "memory"]), Text("local"),
         "Where messages are kept: on disk, or nowhere.";
     DATA_DIR: Storage, Kind::Text, Derived("data; for dev a temporary directory"),
@@ -81,6 +84,29 @@ settings! {
     LOG_LEVEL: Logging, Kind::Choice(&["off", "error", "warn", "info", "debug", "trace"]), Text("info"),
         "How much is logged.";
     LOG_FORMAT: Logging, Kind::Choice(&["text", "json"]), Text("text"), "For people or for programs.";
+
+    OTEL_EXPORTER_OTLP_ENDPOINT: Traces, Kind::Text, Text(""),
+        "Where traces are sent: http://host:port of a collector (OTLP over HTTP); empty switches traces off.";
+    OTEL_EXPORTER_OTLP_PROTOCOL: Traces, Kind::Choice(&["http/protobuf"]), Text("http/protobuf"),
+        "The only way in which they are sent.";
+    OTEL_EXPORTER_OTLP_HEADERS: Traces, Kind::Text, Text(""),
+        "What is said with every request to the collector: key=value, separated by commas.";
+    OTEL_EXPORTER_OTLP_TIMEOUT: Traces, Kind::Number(1, DAY_MS, "ms"), Text("10000"),
+        "Longest time for a request to the collector and its repetitions.";
+    OTEL_TRACES_SAMPLER: Traces, Kind::Choice(&[
+        "parentbased_traceidratio", "parentbased_always_on", "parentbased_always_off",
+        "traceidratio", "always_on", "always_off",
+    ]), Text("parentbased_traceidratio"),
+        "Which messages are traced; parentbased_ lets a client that sends traceparent decide for its own.";
+    OTEL_TRACES_SAMPLER_ARG: Traces, Kind::Text, Text("0"), "The share of messages that traceidratio traces, from 0 to 1.";
+    OTEL_RESOURCE_ATTRIBUTES: Traces, Kind::Text, Text(""),
+        "What is said of this process with every span: key=value, separated by commas.";
+    OTEL_SERVICE_NAME: Traces, Kind::Text, Text("chat-node"), "What the service is called in traces.";
+    OTEL_BSP_MAX_QUEUE_SIZE: Traces, Kind::Number(1, 1 << 20, "spans"), Text("2048"),
+        "Most spans that wait for the collector; further ones are dropped.";
+    OTEL_BSP_MAX_EXPORT_BATCH_SIZE: Traces, Kind::Number(1, 1 << 20, "spans"), Text("512"), "Most spans of one request.";
+    OTEL_BSP_SCHEDULE_DELAY: Traces, Kind::Number(1, DAY_MS, "ms"), Text("5000"),
+        "Longest wait of a span for others to be sent with.";
 
     MAX_CONNECTIONS: Clients, Kind::Number(1, 1_000_000, "connections"), Text("10000"), "Most clients at once.";
     MAX_CONNECTIONS_PER_ADDRESS: Clients, Kind::Number(0, 1_000_000, "connections, 0 for no bound"), Text("0"),

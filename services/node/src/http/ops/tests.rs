@@ -48,6 +48,41 @@ impl Port {
 }
 
 #[test]
+fn who_is_near_is_told_by_the_address() {
+    let ip = |text: &str| text.parse().unwrap();
+    for (own, peer, expected) in [
+        ("127.0.0.1", "127.0.0.1", Caller::Near),
+        ("::1", "::1", Caller::Near),
+        ("::ffff:127.0.0.1", "::ffff:127.0.0.1", Caller::Near),
+        ("10.244.0.7", "10.244.0.7", Caller::Near),
+        ("10.244.0.7", "10.244.0.8", Caller::Far),
+        ("::ffff:10.244.0.7", "::ffff:10.244.0.8", Caller::Far),
+        ("10.244.0.7", "169.254.1.1", Caller::Far),
+        ("fd00::7", "fd00::8", Caller::Far),
+    ] {
+        assert_eq!(Caller::of(Some(ip(own)), ip(peer)), expected, "{own} {peer}");
+    }
+    assert_eq!(Caller::of(None, ip("10.1.1.1")), Caller::Far);
+}
+
+#[test]
+fn the_log_level_is_changed_by_a_put_that_is_not_of_a_page() {
+    let port = start(Pulses::new(0));
+    let status = |request: &str| port.send(request).split(' ').nth(1).map(str::to_owned);
+    let put = |path: &str, more: &str| status(&format!("PUT {path} HTTP/1.1\r\nHost: ops\r\n{more}\r\n"));
+    // The tests have no log of ours.
+    assert_eq!(port.get("/log-level").0, 503);
+    assert_eq!(put("/log-level/debug", "").as_deref(), Some("503"));
+    assert_eq!(put("/log-level/loud", "").as_deref(), Some("400"));
+    assert_eq!(
+        put("/log-level/debug", "Origin: http://ops\r\n").as_deref(),
+        Some("403")
+    );
+    assert_eq!(put("/ready", "").as_deref(), Some("405"));
+    assert_eq!(port.get("/log-level/debug").0, 405, "a GET changes nothing");
+}
+
+#[test]
 fn a_node_is_ready_only_between_starting_and_stopping() {
     let port = start(Pulses::new(2));
     assert_eq!(port.get("/ready"), (503, "starting\n".into()));
