@@ -35,6 +35,17 @@
 {{- if and (has .Values.service.ipFamilyPolicy (list "PreferDualStack" "RequireDualStack")) (ne .Values.listenHost "::") -}}
 {{- $mistakes = append $mistakes "listenHost: dual stack needs \"::\"" -}}
 {{- end -}}
+{{- $alerts := list -}}
+{{- range (.Files.Get "files/alerts/chat.rules.yaml" | fromYaml).groups -}}
+{{- range .rules -}}
+{{- $alerts = append $alerts .alert -}}
+{{- end -}}
+{{- end -}}
+{{- range .Values.alerts.disabled -}}
+{{- if not (has . $alerts) -}}
+{{- $mistakes = printf "alerts.disabled: there is no alert %s" . | append $mistakes -}}
+{{- end -}}
+{{- end -}}
 {{- if $mistakes -}}
 {{- fail (printf "\n\nThese values cannot be:\n  %s\n" (join "\n  " $mistakes)) -}}
 {{- end -}}

@@ -135,6 +135,10 @@ fn what_contradicts_something_else_is_refused_with_all_the_rest() {
             "extraVolumes: the name \"data\" is the chart's",
         ),
         ("extraContainers[0].name=node", "the name \"node\" is the chart's"),
+        (
+            "alerts.disabled={ChatNoSuch}",
+            "alerts.disabled: there is no alert ChatNoSuch",
+        ),
         ("ingress.enabled=true", "ingress.hosts: an Ingress needs a host name"),
         (
             "httpRoute.enabled=true",
