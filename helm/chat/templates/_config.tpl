@@ -24,6 +24,8 @@ PEER_AUTH: none
 {{- end }}
 STORE: {{ ternary "local" "memory" .Values.persistence.enabled }}
 DATA_DIR: /data/chat
+# The pod before may have been taken for gone while its process still ends.
+DATA_DIR_WAIT_MS: "15000"
 LOG_LEVEL: {{ .Values.log.level | quote }}
 LOG_FORMAT: {{ .Values.log.format }}
 # The time in which proxies learn that the node goes has passed in the hook of the pod.

@@ -87,6 +87,14 @@ true
 {{- end -}}
 {{- end -}}
 
+{{/* Whether there is a PrometheusRule. */}}
+{{- define "chat.prometheusRule" -}}
+{{- $enabled := .Values.alerts.enabled | toString -}}
+{{- if or (eq $enabled "true") (and (eq $enabled "auto") (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/PrometheusRule")) -}}
+true
+{{- end -}}
+{{- end -}}
+
 {{/* Seconds between the signal and the moment at which the node ends by itself, finished or not. */}}
 {{- define "chat.graceSeconds" -}}
 {{- add .Values.drain.windowSeconds 8 -}}

@@ -11,11 +11,13 @@ pub mod deletion;
 pub mod follower;
 pub mod guest;
 pub mod history;
+mod input;
 mod membership;
 pub mod original;
 pub mod roster;
 pub mod sendings;
 pub mod sequencer;
+mod tenure;
 
 use crate::deletion::DeletionLimits;
 use crate::effect::{Answer, Effect, Effects, Joined, Origin, Submission, Terms};
@@ -30,6 +32,7 @@ use chat_protocol::reject::Reject;
 use chat_protocol::server_frame::{LeaveReason, MemberEvent, RoomInfo};
 use deletion::{Deletion, DeletionInput, Purge};
 use history::{History, HistoryLimits};
+pub use input::Input;
 use original::Originals;
 use roster::{Rehomed, Roster, Seat};
 use sequencer::{Admission, Batch, Sequencer, SequencerLimits};
@@ -75,109 +78,6 @@ impl Default for RoomLimits {
             deletion: DeletionLimits::default(),
         }
     }
-}
-
-/// What can happen to a room at its admin node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Input {
-    /// The claim was answered: the room, or nothing if there is none, or an error.
-    Claimed(Result<Option<ClaimedRoom>, String>),
-    /// A connection wants in.
-    Join {
-        /// Whom to answer.
-        origin: Origin,
-        /// Under which name.
-        user: UserName,
-        /// How.
-        terms: Terms,
-    },
-    /// A connection wants out.
-    Leave {
-        /// Whom to answer.
-        origin: Origin,
-        /// Under which name.
-        user: UserName,
-    },
-    /// A connection is gone.
-    Closed(Seat),
-    /// A connection has something to say.
-    Send(Submission),
-    /// An append came back.
-    Appended {
-        /// Which.
-        token: u64,
-        /// How.
-        outcome: AppendOutcome,
-    },
-    /// Committed messages came back, or could not be read.
-    Reread(Result<Vec<Message>, String>),
-    /// A live connection could not take the delivery from `next` on.
-    Lagged {
-        /// Which connection.
-        session: SessionId,
-        /// What it has not got.
-        next: Seq,
-    },
-    /// A page of history was taken; the next begins at `next`.
-    PageSent {
-        /// Which connection.
-        session: SessionId,
-        /// Where the page began.
-        from: Seq,
-        /// Where it ended.
-        next: Seq,
-    },
-    /// A page could not be read.
-    PageFailed {
-        /// Which connection.
-        session: SessionId,
-        /// Where it should have begun.
-        from: Seq,
-    },
-    /// A page could not be read from where it should have begun: the first message that is kept is `floor`.
-    PageTrimmed {
-        /// Which connection.
-        session: SessionId,
-        /// Where the page should have begun.
-        from: Seq,
-        /// Where it can begin.
-        floor: Seq,
-    },
-    /// A trim came back, or failed.
-    Trimmed(Result<TrimOutcome, String>),
-    /// A node failed: its seats wait for it to answer again, or to announce them.
-    NodeLost(NodeId),
-    /// A node lives another life. Seats of the one before are kept for their time of grace only: their users may come back.
-    NodeRestarted {
-        /// Which node.
-        node: NodeId,
-        /// The first number that a connection of this life can have.
-        first: SessionId,
-    },
-    /// A node that was lost answers again: its seats stand, except those of an earlier life.
-    NodeBack(NodeId),
-    /// A node may have missed something: it is told where the room stands.
-    NodeReset(NodeId),
-    /// A node says which connections it has in the room. Answered like a join with request 0.
-    Seats {
-        /// Which node.
-        node: NodeId,
-        /// All of them.
-        seats: Vec<AnnouncedSeat>,
-    },
-    /// Something about a node of the original system.
-    Original(original::Input),
-    /// Somebody wants the room to be deleted.
-    Delete {
-        /// Whom to answer.
-        origin: Origin,
-        /// Who wants it.
-        user: UserName,
-        /// What the attempt is called if it is made.
-        transaction: TransactionId,
-    },
-    /// Something about the room's deletion.
-    Deletion(DeletionInput),
 }
 
 #[derive(Debug)]
@@ -352,152 +252,6 @@ impl Room {
     #[must_use]
     pub fn head(&self) -> Option<(Generation, Seq)> {
         self.profile.as_ref().map(|_| (self.generation, self.delivered))
-    }
-
-    // === claims and tenures
-
-    fn on_claimed(&mut self, now: Now, result: Result<Option<ClaimedRoom>, String>, effects: &mut Effects) {
-        let Stage::Claiming {
-            waiting,
-            retry_at,
-            attempts,
-        } = &mut self.stage
-        else {
-            return;
-        };
-        match result {
-            Ok(Some(claimed)) => {
-                let waiting = std::mem::take(waiting);
-                self.begin_tenure(now, claimed, effects);
-                for input in waiting {
-                    if matches!(self.stage, Stage::Deleted { .. }) {
-                        self.on_request_of_deleted(now, input, effects);
-                    } else {
-                        self.on_request(now, input, effects);
-                    }
-                }
-            }
-            Ok(None) => {
-                let waiting = std::mem::take(waiting);
-                self.stage = Stage::Gone;
-                for input in waiting {
-                    refuse(input, &Reject::RoomNotFound, effects);
-                }
-                self.lose_deletion(effects);
-                self.refuse_senders(&Reject::RoomNotFound, effects);
-            }
-            Err(_) if *attempts + 1 < CLAIM_ATTEMPTS || self.profile.is_some() => {
-                *attempts += 1;
-                *retry_at = Some(now.mono.plus(RETRY_PAUSE));
-            }
-            Err(why) => {
-                for input in std::mem::take(waiting) {
-                    refuse(input, &Reject::Internal(why.clone()), effects);
-                }
-                *attempts = 0;
-                self.stage = Stage::Gone;
-            }
-        }
-    }
-
-    fn begin_tenure(&mut self, now: Now, claimed: ClaimedRoom, effects: &mut Effects) {
-        let first_tenure = self.profile.is_none();
-        self.history.begin_tenure(claimed.floor);
-        self.version = self.version.max(claimed.epoch.0 << 32);
-        self.generation = claimed.generation;
-        self.profile = Some(claimed.profile);
-        if first_tenure {
-            self.delivered = claimed.head;
-            for StoredSeat { seat, user, key } in claimed.seats {
-                if !self.restore_original(now, &seat, user.clone()) {
-                    self.roster.restore(seat, user, key, now.mono);
-                }
-            }
-            self.serve_restored(now, effects);
-        }
-        if matches!(claimed.state, RoomState::Deleted(_)) {
-            // There is nothing to be written to any more.
-            self.refuse_senders(&Reject::RoomNotFound, effects);
-            self.resume_deletion(now, claimed.epoch, claimed.state, effects);
-            return;
-        }
-        if self.sequencer.begin_tenure(claimed.epoch, claimed.head, effects) || claimed.head > self.delivered {
-            self.stage = Stage::Settling {
-                target: claimed.head,
-                retry_at: None,
-            };
-            self.ask_for_fate(effects);
-        } else {
-            self.stage = Stage::Active;
-            self.sequencer.start_batch(effects);
-        }
-        self.resume_deletion(now, claimed.epoch, claimed.state, effects);
-    }
-
-    fn ask_for_fate(&self, effects: &mut Effects) {
-        let limit = self.limits.sequencer.batch_items;
-        effects.push(Effect::Reread {
-            from: self.delivered.next(),
-            limit,
-        });
-    }
-
-    /// What the log holds beyond what was delivered: ours if the ids are ours, somebody else's otherwise.
-    fn on_reread(&mut self, now: Now, result: Result<Vec<Message>, String>, effects: &mut Effects) {
-        let Stage::Settling { target, retry_at } = &mut self.stage else {
-            return;
-        };
-        let target = *target;
-        let messages = match result {
-            Ok(messages) if !messages.is_empty() => messages,
-            // An answer without what the claim has seen is as good as none.
-            _ => {
-                *retry_at = Some(now.mono.plus(RETRY_PAUSE));
-                return;
-            }
-        };
-        let batch = self
-            .sequencer
-            .in_flight()
-            .map(|b| b.append.token)
-            .and_then(|token| self.sequencer.settle(token));
-        // An append is atomic: either all of its items are in the log or none is.
-        let ours = batch.as_ref().is_some_and(|batch| {
-            let in_log = |id| messages.iter().any(|m| m.message_id == id);
-            batch
-                .append
-                .items
-                .iter()
-                .all(|item| in_log(item.message.message_id.clone()))
-        });
-        self.deliver(messages.iter().map(MessageFrame::encode).collect(), effects);
-        let mut undecided = batch;
-        if ours && let Some(batch) = undecided.take() {
-            self.sequencer.commit(&batch.append.items);
-            self.acknowledge(&batch, effects);
-        }
-        self.sequencer.advance_to(self.delivered);
-        if self.delivered < target {
-            if let Some(batch) = undecided {
-                self.sequencer.unsettle(batch);
-            }
-            self.ask_for_fate(effects);
-            return;
-        }
-        self.stage = Stage::Active;
-        match undecided {
-            Some(batch) => self.sequencer.relaunch(batch, effects),
-            None => self.sequencer.start_batch(effects),
-        }
-    }
-
-    fn reclaim(&mut self, effects: &mut Effects) {
-        self.stage = Stage::Claiming {
-            waiting: VecDeque::new(),
-            retry_at: None,
-            attempts: 0,
-        };
-        effects.push(Effect::Claim);
     }
 
     // === messages

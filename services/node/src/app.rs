@@ -31,6 +31,9 @@ use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+/// Between two looks at a data directory that another process has.
+const LOCKED_PAUSE: Duration = Duration::from_millis(100);
+
 /// The bound ports of a node. Binding comes before everything else, so that a port in use is known at once.
 #[derive(Debug)]
 pub struct Listeners {
@@ -164,11 +167,24 @@ impl From<io::Error> for RunError {
     }
 }
 
-/// Opens the store on a thread of its own: after a crash of a large store it takes its time.
+/// Opens the store on a thread of its own: after a crash of a large store it takes its time. A process that was killed may still have
+/// it, and its successor on the same machine then waits instead of being started again and again with longer and longer pauses.
 async fn open_store(config: &Config, metrics: &Metrics) -> Result<Arc<dyn Store>, RunError> {
-    let (config, metrics) = (config.clone(), metrics.clone());
-    let opened = tokio::task::spawn_blocking(move || open_store_here(&config, metrics)).await;
-    opened.unwrap_or_else(|panic| Err(RunError::System(io::Error::other(panic))))
+    let deadline = tokio::time::Instant::now() + config.limits.data_dir_wait;
+    let mut told = false;
+    loop {
+        let (config, metrics) = (config.clone(), metrics.clone());
+        let opened = tokio::task::spawn_blocking(move || open_store_here(&config, metrics)).await;
+        match opened.unwrap_or_else(|panic| Err(RunError::System(io::Error::other(panic)))) {
+            Err(RunError::Open(why @ OpenError::Locked(_))) if tokio::time::Instant::now() < deadline => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(%why, "waiting for it");
+                }
+                tokio::time::sleep(LOCKED_PAUSE).await;
+            }
+            opened => return opened,
+        }
+    }
 }
 
 fn open_store_here(config: &Config, metrics: Metrics) -> Result<Arc<dyn Store>, RunError> {

@@ -353,6 +353,27 @@ fn a_data_directory_in_use_ends_the_second_process_with_75() {
     assert!(text.contains("in use by another process"), "{text}");
 }
 
+#[test]
+fn a_data_directory_that_is_used_for_a_moment_more_is_waited_for() {
+    let data = tempfile::tempdir().expect("a directory");
+    let first = Node::start(data.path());
+    let mut second = command(data.path());
+    let mut second = second
+        .env("DATA_DIR_WAIT_MS", "60000")
+        .spawn()
+        .expect("the program starts");
+    let lines = BufReader::new(second.stderr.take().expect("piped")).lines();
+    let mut lines = lines.map(|line| line.expect("the log is text"));
+    lines
+        .find(|line| line.contains("waiting for it"))
+        .expect("it says that it waits");
+    drop(first);
+    let next = lines.find(|line| line.contains("\"ready\"")).expect("it becomes ready");
+    assert!(!next.contains("waiting"), "it says so once");
+    second.kill().expect("it runs");
+    second.wait().expect("it ends");
+}
+
 #[cfg(not(feature = "kubernetes"))]
 #[test]
 fn a_build_that_cannot_ask_the_kubernetes_api_says_so_with_78_instead_of_finding_nobody() {

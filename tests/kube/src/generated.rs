@@ -1,4 +1,5 @@
-//! The files that are made: `README.md`, `values.schema.json` and the dashboards of the chart, and the same dashboards in `deploy/`.
+//! The files that are made: `README.md`, `values.schema.json` and the dashboards of the chart, and the same
+//! dashboards in `deploy/`; its alerts are those of `deploy/`.
 
 use crate::settings::{self, Setting};
 use crate::values::{self, Value};
@@ -42,6 +43,9 @@ pub fn files() -> Result<Vec<(PathBuf, String)>, String> {
             files.push((repository(directory).join(name), text.clone()));
         }
     }
+    let rules = repository("deploy/alerts/chat.rules.yaml");
+    let text = fs::read_to_string(&rules).map_err(|why| format!("{}: {why}", rules.display()))?;
+    files.push((repository("helm/chat/files/alerts/chat.rules.yaml"), text));
     Ok(files)
 }
 

@@ -19,6 +19,7 @@ mod prepared;
 mod readme;
 mod reinstalled;
 mod release;
+mod scraped;
 mod starved;
 mod stopped;
 mod upgraded;
@@ -315,6 +316,24 @@ pub const SCENARIOS: &[Scenario] = &[
         settings: &[],
         machines: 1,
         run: starved::of_memory,
+    },
+    Scenario {
+        name: "scraped",
+        about: "a Prometheus finds every node, and every query of the dashboards has an answer",
+        needs: &["prometheus", "promtool", "curl"],
+        hooks: &[],
+        settings: &[],
+        machines: 1,
+        run: scraped::every_query,
+    },
+    Scenario {
+        name: "alerts",
+        about: "alerts fire for a node whose machine crashed and resolve, and not for a scale-down or a rolling update",
+        needs: &["prometheus", "promtool", "curl"],
+        hooks: &[Hook::Crash, Hook::Start],
+        settings: &[],
+        machines: 3,
+        run: scraped::alerts,
     },
     Scenario {
         name: "one-machine",

@@ -18,6 +18,8 @@ mod objects;
 mod pods;
 #[path = "render/refusals.rs"]
 mod refusals;
+#[path = "render/seen.rs"]
+mod seen;
 #[path = "render/switches.rs"]
 mod switches;
 #[path = "render/upgrades.rs"]
@@ -63,7 +65,10 @@ fn all_sets() -> Vec<(String, Vec<Json>)> {
     value_files()
         .into_iter()
         .map(|file| {
-            let render = Render::values(&file).and(&["--api-versions", "monitoring.coreos.com/v1/ServiceMonitor"]);
+            let render = Render::values(&file).and(&[
+                "--api-versions",
+                "monitoring.coreos.com/v1/ServiceMonitor,monitoring.coreos.com/v1/PrometheusRule",
+            ]);
             let objects = render.objects().unwrap_or_else(|why| panic!("{file}: {why}"));
             (file, objects)
         })

@@ -79,6 +79,8 @@ pub struct Limits {
     pub heartbeat_failed: Duration,
     /// How often the key file is looked at.
     pub peer_key_poll: Duration,
+    /// How long another process may still have the data directory.
+    pub data_dir_wait: Duration,
     /// How often a node sends itself and each peer a message; zero is never.
     pub canary_interval: Duration,
     /// A failed peer that discovery leaves out for so long is forgotten.
@@ -158,6 +160,7 @@ impl Limits {
             heartbeat_failed: reading.millis(&raw::HEARTBEAT_FAILED_MS),
             peer_forgotten: reading.millis(&raw::PEER_FORGOTTEN_MS),
             peer_key_poll: reading.millis(&raw::PEER_KEY_POLL_MS),
+            data_dir_wait: reading.millis(&raw::DATA_DIR_WAIT_MS),
             canary_interval: reading.millis(&raw::CANARY_INTERVAL_MS),
             tail_check: reading.millis(&raw::TAIL_CHECK_MS),
             unknown_after: reading.millis(&raw::UNKNOWN_AFTER_MS),

@@ -8,10 +8,14 @@ use crate::tools;
 use std::fs;
 
 /// Kinds of others that the chart makes objects of: their definitions are stood in for where the cluster has none.
-const STRANGERS: [(&str, &str); 2] = [
+const STRANGERS: [(&str, &str); 3] = [
     (
         "servicemonitors.monitoring.coreos.com",
         "tests/kube/crds/servicemonitor.yaml",
+    ),
+    (
+        "prometheusrules.monitoring.coreos.com",
+        "tests/kube/crds/prometheusrule.yaml",
     ),
     ("httproutes.gateway.networking.k8s.io", "tests/kube/crds/httproute.yaml"),
 ];
@@ -70,7 +74,10 @@ pub(super) fn every_object(suite: &mut Suite<'_>) -> Result<(), String> {
     for file in value_files()? {
         let mut render = Render::values(&file);
         render.namespace.clone_from(&namespace.name);
-        let render = render.and(&["--api-versions", "monitoring.coreos.com/v1/ServiceMonitor"]);
+        let render = render.and(&[
+            "--api-versions",
+            "monitoring.coreos.com/v1/ServiceMonitor,monitoring.coreos.com/v1/PrometheusRule",
+        ]);
         let args = [
             "--dry-run=server",
             "--validate=strict",

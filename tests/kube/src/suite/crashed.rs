@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const ROUNDS: u32 = 2;
 
 /// Seconds of load for each time.
-const ROUND: u32 = 45;
+const ROUND: u32 = 20;
 
 pub(super) fn at_once(suite: &mut Suite<'_>) -> Result<(), String> {
     let rounds = match setting("CHAT_KUBE_CRASHES") {

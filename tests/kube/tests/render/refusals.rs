@@ -72,6 +72,10 @@ const REFUSED: &[(&str, &str)] = &[
         "metrics.serviceMonitor.interval=often",
         "/metrics/serviceMonitor/interval",
     ),
+    ("alerts.enabled=perhaps", "/alerts/enabled"),
+    ("alerts.disabled={NodeDown}", "/alerts/disabled/0"),
+    ("dashboards.enabled=1", "/dashboards/enabled"),
+    ("dashboards.label=x", "/dashboards"),
     ("nameOverride=Chat", "/nameOverride"),
     (
         "fullnameOverride=this-name-is-longer-than-kubernetes-can-append-to-for-sure",

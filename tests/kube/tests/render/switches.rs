@@ -48,6 +48,7 @@ fn each_switch_turns_on_its_object() {
             "HTTPRoute",
         ),
         ("metrics.serviceMonitor.enabled=true", "ServiceMonitor"),
+        ("alerts.enabled=true", "PrometheusRule"),
     ] {
         assert!(!kinds(&[]).contains(&kind.to_owned()), "{kind}");
         assert!(kinds(&["--set", set]).contains(&kind.to_owned()), "{set}");

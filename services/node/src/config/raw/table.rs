@@ -78,6 +78,8 @@ settings! {
         "Where messages are kept: on disk, or nowhere.";
     DATA_DIR: Storage, Kind::Text, Derived("data; for dev a temporary directory"),
         "Directory of the local store; dev makes one in it for each node.";
+    DATA_DIR_WAIT_MS: Storage, Kind::Number(0, DAY_MS, "ms"), Text("0"),
+        "How long DATA_DIR may still be used by another process, which is about to end, before the node gives up.";
 
     LOG_LEVEL: Logging, Kind::Choice(&["off", "error", "warn", "info", "debug", "trace"]), Text("info"),
         "How much is logged.";
