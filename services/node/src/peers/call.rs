@@ -104,8 +104,8 @@ impl Caller {
         Self { client, one_shot: true }
     }
 
-    /// Calls `method` at `address`, signed if there is a seal, and says of which trace it is part. Dropping the future gives the call up; it may have been
-    /// executed.
+    /// Calls `method` at `address`, signed if there is a seal, and says of which trace it is part. Dropping the future gives
+    /// the call up; it may have been executed.
     pub(super) async fn call(
         &self,
         address: &Uri,
