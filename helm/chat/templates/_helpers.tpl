@@ -101,8 +101,8 @@ true
 {{- end -}}
 
 {{/*
-Seconds until the kubelet kills: the delay of the hook, the grace, five that the node gives its store to finish, and two.
+Seconds until the kubelet kills: the delay of the hook, the grace, five that the node gives its store to finish, two its traces, and two.
 */}}
 {{- define "chat.terminationSeconds" -}}
-{{- add .Values.drain.endpointDelaySeconds (include "chat.graceSeconds" . | int) 7 -}}
+{{- add .Values.drain.endpointDelaySeconds (include "chat.graceSeconds" . | int) 9 -}}
 {{- end -}}
