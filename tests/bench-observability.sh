@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# What it costs to be seen: CPU per delivery of this version with the canary on and off, beside another build of the server (for example
-# one from before there were as many metrics). Run alone on a machine, after `cargo build --release --workspace`:
+# What it costs to be seen: CPU per delivery of this version without canary and traces, with the canary, and with traces of next to no
+# message, beside another build of the server (for example one from before there were as many metrics). Run alone on a machine, after `cargo build --release --workspace`:
 #
-#     tests/bench-observability.sh OTHER_CHAT_NODE [SECONDS [TIMES]]
+#     tests/bench-observability.sh OTHER_CHAT_NODE [SECONDS [TIMES [RATE...]]]
 #
 # Three processes, one room with 99 members over them; the runs take turns, so that a slow minute of the machine hits all alike.
 set -euo pipefail
@@ -11,6 +11,8 @@ bin=${CARGO_TARGET_DIR:-target}/release
 other=${1:?which other server?}
 seconds=${2:-15}
 times=${3:-3}
+rates=("${@:4}")
+[ ${#rates[@]} -gt 0 ] || rates=(200 20)
 work=$(mktemp -d)
 pids=()
 stop() {
@@ -41,14 +43,17 @@ load() {
     "$bin/chat-load" run --seconds "$seconds" "${flags[@]}" --target "$targets" --rooms 1 --members 99 --senders 20 "$@" || true
 }
 
-for rate in 200 20; do
+for rate in "${rates[@]}"; do
     for ((turn = 1; turn <= times; turn++)); do
-        for what in other quiet canary; do
+        for what in other quiet canary untraced; do
             printf '\n### %s msg/s, turn %s: %s\n' "$rate" "$turn" "$what"
             case $what in
                 other) three "$other" 0 ;;
                 quiet) three "$bin/chat-node" 0 ;;
                 canary) three "$bin/chat-node" 5000 ;;
+                # A collector that is not there, and a message in ten thousand for it.
+                untraced)
+                    OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:28079 OTEL_TRACES_SAMPLER_ARG=0.0001 three "$bin/chat-node" 0 ;;
             esac
             load --rate "$rate"
             stop
