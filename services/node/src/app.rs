@@ -358,6 +358,8 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
         () = async {
             shutdown.requested().await;
             tracing::info!(node = %config.node_id, sessions = registry.len(), "stopping");
+            let deadline = rooms.shared().clock.now().wall.0.div_euclid(1_000_000) + seconds(times.grace);
+            rooms.metrics().stop_deadline.set(deadline);
             lifecycle::drain(&readiness, &stop_accepting, &registry, times).await;
         } => Ok(()),
     };
@@ -397,6 +399,10 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown, metri
     // Whoever waited for the end may take the port of the clients at once.
     drop(accepting.await);
     result
+}
+
+fn seconds(time: Duration) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// How long a collector may take for the last spans when the node stops.

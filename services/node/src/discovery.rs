@@ -131,7 +131,7 @@ pub async fn run(config: Config, peers: Peers, rooms: RoomsHandle) {
         rooms,
         remembered: None,
     };
-    finder.metrics.set_source(place);
+    finder.metrics.configure(place);
     if config.store == StoreKind::Local && place != Place::Fixed {
         let (remembered, list) = Remembered::open(&config.data_dir).await;
         finder.remembered = Some(remembered);

@@ -1,7 +1,7 @@
 //! The stages of stopping: announced, closed to newcomers, emptied, flushed.
 
 use crate::http::ops::{Readiness, Stage};
-use crate::session::outbound::Flushed;
+use crate::session::outbound::{Flushed, Kind};
 use crate::session::registry::Registry;
 use chat_protocol::close::CloseReason;
 use chat_protocol::codec;
@@ -87,7 +87,7 @@ async fn close_all(registry: &Registry, window: Duration) {
         // Who goes by itself, goes when it suits it; the close is for whoever does not.
         let after_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         let frame = codec::encode(&ServerFrame::Reconnect { after_ms });
-        if session.outbound.push(frame) && session.outbound.flush() != Flushed::Empty {
+        if session.outbound.push(Kind::Event, frame) && session.outbound.flush() != Flushed::Empty {
             session.wake();
         }
     }

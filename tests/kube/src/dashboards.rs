@@ -223,7 +223,7 @@ impl Panel {
             Kind::Lines => (
                 "timeseries",
                 json!({
-                    "legend": {"displayMode": "list", "placement": "bottom", "showLegend": true},
+                    "legend": {"displayMode": "list", "placement": "bottom", "showLegend": true, "calcs": []},
                     "tooltip": {"mode": "multi", "sort": "desc"},
                 }),
                 json!({"fillOpacity": 0, "lineWidth": 1, "showPoints": "never", "spanNulls": false}),
@@ -233,6 +233,7 @@ impl Panel {
                 json!({
                     "colorMode": "none", "graphMode": "area", "justifyMode": "auto", "textMode": "auto", "orientation": "auto",
                     "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": false},
+                    "wideLayout": true, "showPercentChange": false, "percentChangeColorMode": "standard",
                 }),
                 json!({}),
             ),
@@ -240,7 +241,7 @@ impl Panel {
                 "state-timeline",
                 json!({
                     "mergeValues": true, "rowHeight": 0.8, "showValue": "never", "alignValue": "left",
-                    "legend": {"displayMode": "list", "placement": "bottom", "showLegend": false},
+                    "legend": {"displayMode": "list", "placement": "bottom", "showLegend": false, "calcs": []},
                     "tooltip": {"mode": "single", "sort": "none"},
                 }),
                 json!({"fillOpacity": 80, "lineWidth": 0, "spanNulls": false}),

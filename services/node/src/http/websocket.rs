@@ -5,7 +5,7 @@ use super::strict::Strict;
 use super::{ClientPort, one_host};
 use crate::session::intake::Intake;
 use crate::session::io::SessionIo;
-use crate::session::outbound::{Outbound, Sent};
+use crate::session::outbound::Outbound;
 use crate::session::{Session, actor};
 use chat_protocol::limits::MAX_INBOUND_FRAME;
 use http::{Response, StatusCode, header};
@@ -83,14 +83,10 @@ async fn run(upgrade: OnUpgrade, port: ClientPort, since: Instant) {
     // What came behind the head; a copy, so that hyper's buffer does not live as long as the connection.
     let early = parts.read_buf.to_vec();
     drop(parts.read_buf);
-    let sent = Sent {
-        frames: metrics.clients.frames_sent.clone(),
-        bytes: metrics.clients.bytes_sent.clone(),
-    };
     let outbound = Outbound::new(
         Arc::new(parts.io.into_inner().into_inner()),
         port.limits.outbound_bytes,
-        sent,
+        Arc::clone(&metrics.clients.sent),
     );
     let intake = Intake::new(Arc::clone(&port.inbound));
     if !intake.received(early.len()) {

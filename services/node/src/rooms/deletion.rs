@@ -3,6 +3,7 @@
 use super::relations::For;
 use super::shard::{Completion, Entry, Machine, Outside, Shard};
 use crate::bugs;
+use crate::session::outbound::Kind;
 use chat_engine::deletion::coordinator::Word;
 use chat_engine::deletion::vote_of_the_admin;
 use chat_engine::effect::{Answer, DeletionEnd, Notice, Origin};
@@ -181,7 +182,10 @@ impl Outside {
             _ => return,
         };
         let session = Arc::clone(&asking.session);
-        self.push(&session, session.encode(asking.re.as_ref(), &frame, &Extra::None));
+        let bytes = session.encode(asking.re.as_ref(), &frame, &Extra::None);
+        if session.outbound.push(Kind::Answer, bytes) {
+            self.dirty.push(session);
+        }
     }
 
     // === people

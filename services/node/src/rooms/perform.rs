@@ -5,7 +5,7 @@ use super::deletion;
 use super::shard::{Asking, Completion, Entry, Machine, Outside, Subscriber};
 use crate::bugs;
 use crate::session::Session;
-use crate::session::outbound::Offered;
+use crate::session::outbound::{Kind, Offered};
 use bytes::Bytes;
 use chat_engine::effect::{Answer, Effect, Origin};
 use chat_engine::room::original::is_original;
@@ -114,7 +114,7 @@ impl Outside {
                 };
                 let bytes = codec::encode(&frame);
                 for subscriber in entry.subscribers.values().filter(|s| s.session.is_extended()) {
-                    if subscriber.session.outbound.push(bytes.clone()) {
+                    if subscriber.session.outbound.push(Kind::Event, bytes.clone()) {
                         self.dirty.push(Arc::clone(&subscriber.session));
                     }
                 }
@@ -221,9 +221,9 @@ impl Outside {
         });
     }
 
-    /// Queues bytes for a connection; it is flushed at the end of the turn.
+    /// Queues what a connection did not ask for; it is flushed at the end of the turn.
     pub(super) fn push(&mut self, session: &Arc<Session>, bytes: Bytes) {
-        if session.outbound.push(bytes) {
+        if session.outbound.push(Kind::Event, bytes) {
             self.dirty.push(Arc::clone(session));
         }
     }
@@ -347,7 +347,8 @@ impl Outside {
                 break;
             }
             next = next.next();
-            if subscriber.session.outbound.push(frame.bytes(subscriber.shift)) {
+            let bytes = frame.bytes(subscriber.shift);
+            if subscriber.session.outbound.push(Kind::Message, bytes) {
                 self.dirty.push(Arc::clone(&subscriber.session));
             }
         }
@@ -443,7 +444,10 @@ impl Outside {
                 (frame, extra)
             }
             Answer::SendRefused(reject) => refused(reject, false),
-            Answer::SendUnknown => refused(Reject::AdminUnavailable, true),
+            Answer::SendUnknown => {
+                self.shared.metrics.messages.unknown.inc();
+                refused(Reject::AdminUnavailable, true)
+            }
             answer @ (Answer::DeletionInitiated { .. } | Answer::DeletionProgress(_)) => {
                 self.report_deletion(room, entry, (to.session, to.request), answer);
                 return;
@@ -572,7 +576,7 @@ impl Outside {
             };
             let extra = Extra::Member { version: event.version };
             let bytes = bytes.get_or_insert_with(|| subscriber.session.encode(None, &frame, &extra));
-            if subscriber.session.outbound.push(bytes.clone()) {
+            if subscriber.session.outbound.push(Kind::Event, bytes.clone()) {
                 self.dirty.push(Arc::clone(&subscriber.session));
             }
         }

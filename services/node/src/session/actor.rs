@@ -9,7 +9,7 @@ use super::inbound::{self, Inbound, Progress, Said};
 use super::intake;
 use super::io::SessionIo;
 use super::keepalive::{Due, Keepalive};
-use super::outbound::Flushed;
+use super::outbound::{Flushed, Kind};
 use super::pace::Pace;
 use crate::config::Limits;
 use crate::rooms::RoomsHandle;
@@ -167,12 +167,13 @@ impl Actor {
 
     async fn start(&mut self, text: Utf8Bytes) {
         let first = !std::mem::replace(&mut self.greeted, true);
+        let bytes = text.len() as u64;
         let said = if text.len() > intake::FREE {
             self.understand_aside(text, first).await
         } else {
             inbound::understand(&text, first, self.session.user())
         };
-        self.rooms.metrics().clients.received(said.heard());
+        self.rooms.metrics().clients.received(said.heard(), bytes);
         let request = match said {
             Said::Hello(hello) => return inbound::greet(&self.session, &self.rooms, hello),
             Said::Request(request) => request,
@@ -226,7 +227,6 @@ impl Actor {
             Some(Err(e)) => return Err(self.session.outbound.closing().map_or_else(|| end_of(&e), End::Close)),
         };
         self.session.intake.finished();
-        self.rooms.metrics().clients.bytes_received.inc_by(text.len() as u64);
         if !self.session.is_extended() && (self.in_flight > 0 || !self.waiting.is_empty()) {
             self.waiting_bytes += text.len();
             self.waiting.push_back(text);
@@ -252,7 +252,9 @@ impl Actor {
         }
         match self.keepalive.due(now) {
             Some(Due::Ping) => {
-                self.session.outbound.push(chat_protocol::ws_frame::ping());
+                self.session
+                    .outbound
+                    .push(Kind::Control, chat_protocol::ws_frame::ping());
                 self.flush();
                 Ok(())
             }

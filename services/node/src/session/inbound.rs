@@ -1,5 +1,6 @@
 //! From a frame of the client to a request of a room, and the answers that need no room.
 
+use super::outbound::Kind;
 use super::{Extended, Session, resume};
 use crate::rooms::{Request, RoomsHandle};
 use crate::telemetry::metrics::Heard;
@@ -76,7 +77,7 @@ pub fn greet(session: &Session, rooms: &RoomsHandle, hello: Result<Hello, Server
         }
         Ok(hello) => ServerFrame::Welcome(welcome(session, rooms, hello)),
     };
-    session.outbound.push(codec::encode(&frame));
+    session.outbound.push(Kind::Answer, codec::encode(&frame));
 }
 
 fn welcome(session: &Session, rooms: &RoomsHandle, hello: Hello) -> Welcome {
@@ -119,7 +120,9 @@ pub fn refuse_excess(session: &Session, rooms: &RoomsHandle, re: Option<&Request
         message: "Too many requests are under way".into(),
     };
     count_refusal(rooms, &frame);
-    session.outbound.push(session.encode(re, &frame, &Extra::None));
+    session
+        .outbound
+        .push(Kind::Answer, session.encode(re, &frame, &Extra::None));
 }
 
 impl Inbound<'_> {
@@ -146,7 +149,8 @@ impl Inbound<'_> {
     }
 
     fn answer(&self, re: Option<&RequestId>, frame: &ServerFrame, extra: &Extra) -> Progress {
-        self.session.outbound.push(self.session.encode(re, frame, extra));
+        let bytes = self.session.encode(re, frame, extra);
+        self.session.outbound.push(Kind::Answer, bytes);
         Progress::Answered
     }
 

@@ -4,7 +4,7 @@
 //! outbound queue like everything else, so that frames from different writers never mix.
 
 use super::Session;
-use super::outbound::{Flushed, Outbound};
+use super::outbound::{Flushed, Kind, Outbound};
 use bytes::Bytes;
 use chat_protocol::close::CloseReason;
 use std::io;
@@ -47,7 +47,7 @@ impl AsyncRead for SessionIo {
 
 impl AsyncWrite for SessionIo {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.outbound().push(Bytes::copy_from_slice(buf));
+        self.outbound().push(Kind::Control, Bytes::copy_from_slice(buf));
         Poll::Ready(Ok(buf.len()))
     }
 

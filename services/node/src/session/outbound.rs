@@ -5,7 +5,7 @@
 //! the connection's own task, which waits until it is writable.
 
 use bytes::Bytes;
-use prometheus::IntCounter;
+use prometheus::{IntCounter, IntCounterVec};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,22 +28,76 @@ pub type Waiter = Box<dyn FnOnce() + Send>;
 pub struct Outbound {
     socket: Arc<TcpStream>,
     limit: usize,
-    sent: Sent,
+    sent: Arc<Sent>,
     state: Mutex<State>,
 }
 
-/// What the node counts of everything that it writes to clients.
-#[derive(Debug, Clone)]
-pub struct Sent {
-    /// Frames that were written to the end.
-    pub frames: IntCounter,
-    /// Bytes.
-    pub bytes: IntCounter,
+/// What a frame is to whoever counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A message of a room.
+    Message,
+    /// The answer to a request.
+    Answer,
+    /// What nobody asked for: who came and went, and what became of a room or of the node.
+    Event,
+    /// What belongs to the WebSocket: pings, pongs, closes.
+    Control,
 }
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::Message, Self::Answer, Self::Event, Self::Control];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Answer => "answer",
+            Self::Event => "event",
+            Self::Control => "control",
+        }
+    }
+}
+
+/// What the node counts of everything that it writes to clients, by [`Kind`].
+#[derive(Debug)]
+pub struct Sent([Counters; Kind::ALL.len()]);
+
+#[derive(Debug)]
+struct Counters {
+    /// Frames that were written to the end.
+    frames: IntCounter,
+    bytes: IntCounter,
+}
+
+impl Sent {
+    /// The series of two families, whose one label is the kind.
+    #[must_use]
+    pub fn of(frames: &IntCounterVec, bytes: &IntCounterVec) -> Self {
+        Self(Kind::ALL.map(|kind| Counters {
+            frames: frames.with_label_values(&[kind.label()]),
+            bytes: bytes.with_label_values(&[kind.label()]),
+        }))
+    }
+
+    /// Nearly every write is of one kind.
+    fn count(&self, tally: &Tally) {
+        for (counters, (frames, bytes)) in self.0.iter().zip(tally) {
+            if *frames > 0 {
+                counters.frames.inc_by(*frames);
+            }
+            if *bytes > 0 {
+                counters.bytes.inc_by(*bytes);
+            }
+        }
+    }
+}
+
+/// Frames that ended and bytes, by kind.
+type Tally = [(u64, u64); Kind::ALL.len()];
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<Bytes>,
+    queue: VecDeque<(Kind, Bytes)>,
     bytes: usize,
     /// Answers to requests that were queued and not counted yet.
     answers: usize,
@@ -90,7 +144,7 @@ pub enum Flushed {
 impl Outbound {
     /// A queue of at most `limit` bytes for deliveries; answers and events may exceed it by one frame of full size.
     #[must_use]
-    pub fn new(socket: Arc<TcpStream>, limit: usize, sent: Sent) -> Self {
+    pub fn new(socket: Arc<TcpStream>, limit: usize, sent: Arc<Sent>) -> Self {
         Self {
             socket,
             limit,
@@ -116,7 +170,7 @@ impl Outbound {
             return Offered::Full;
         }
         state.bytes += bytes.len();
-        state.queue.push_back(bytes);
+        state.queue.push_back((Kind::Message, bytes));
         if std::mem::replace(&mut state.dirty, true) {
             Offered::Queued
         } else {
@@ -128,8 +182,8 @@ impl Outbound {
     ///
     /// A connection whose queue exceeds its bound by more than a frame does not read at all: it is closed as a slow
     /// reader instead of being queued for.
-    pub fn push(&self, bytes: Bytes) -> bool {
-        Self::add(&mut self.state(), self.limit, bytes)
+    pub fn push(&self, kind: Kind, bytes: Bytes) -> bool {
+        Self::add(&mut self.state(), self.limit, kind, bytes)
     }
 
     /// As [`Self::push`], for the answer to a request. It counts from the moment at which it is queued, and so before the
@@ -137,7 +191,7 @@ impl Outbound {
     pub fn push_answer(&self, bytes: Bytes) -> bool {
         let mut state = self.state();
         state.answers += 1;
-        Self::add(&mut state, self.limit, bytes)
+        Self::add(&mut state, self.limit, Kind::Answer, bytes)
     }
 
     /// How many answers were queued since the last call.
@@ -145,7 +199,7 @@ impl Outbound {
         std::mem::take(&mut self.state().answers)
     }
 
-    fn add(state: &mut State, limit: usize, bytes: Bytes) -> bool {
+    fn add(state: &mut State, limit: usize, kind: Kind, bytes: Bytes) -> bool {
         if state.dead || state.closing.is_some() {
             return false;
         }
@@ -154,7 +208,7 @@ impl Outbound {
             return true;
         }
         state.bytes += bytes.len();
-        state.queue.push_back(bytes);
+        state.queue.push_back((kind, bytes));
         !std::mem::replace(&mut state.dirty, true)
     }
 
@@ -195,8 +249,7 @@ impl Outbound {
             match self.write_once(state) {
                 Ok(0) => state.dead = true,
                 Ok(written) => {
-                    self.sent.bytes.inc_by(written as u64);
-                    self.sent.frames.inc_by(state.consume(written));
+                    self.sent.count(&state.consume(written));
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     state.blocked = true;
@@ -222,12 +275,12 @@ impl Outbound {
 
     /// One system call. The usual case is one chunk, which needs no list of slices.
     fn write_once(&self, state: &State) -> io::Result<usize> {
-        if let (1, Some(only)) = (state.queue.len(), state.queue.front()) {
+        if let (1, Some((_, only))) = (state.queue.len(), state.queue.front()) {
             return self.socket.try_write(&only[state.written..]);
         }
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
         let mut count = 0;
-        for (slice, chunk) in slices.iter_mut().zip(&state.queue) {
+        for (slice, (_, chunk)) in slices.iter_mut().zip(&state.queue) {
             *slice = IoSlice::new(if count == 0 { &chunk[state.written..] } else { chunk });
             count += 1;
         }
@@ -291,8 +344,8 @@ impl Outbound {
             let keep = usize::from(state.written > 0);
             state.queue.truncate(keep);
         }
-        state.queue.push_back(frame);
-        state.bytes = state.queue.iter().map(Bytes::len).sum::<usize>() - state.written;
+        state.queue.push_back((Kind::Control, frame));
+        state.bytes = state.queue.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() - state.written;
     }
 
     /// Marks the connection as gone; what waits is dropped.
@@ -327,49 +380,84 @@ impl State {
         self.bytes + self.queue.len() * PLACE
     }
 
-    /// Drops what was written; says how many frames that ended.
-    fn consume(&mut self, mut written: usize) -> u64 {
-        let mut frames = 0;
+    /// Drops what was written; says what it was.
+    fn consume(&mut self, mut written: usize) -> Tally {
+        let mut tally = Tally::default();
         self.bytes -= written;
         if self.progress.is_some() {
             self.progress = Some(Instant::now());
         }
-        while let Some(first) = self.queue.front() {
+        while let Some((kind, first)) = self.queue.front() {
             let left = first.len() - self.written;
+            let (frames, bytes) = &mut tally[*kind as usize];
+            *bytes += written.min(left) as u64;
             if written < left {
                 self.written += written;
-                return frames;
+                return tally;
             }
+            *frames += 1;
             written -= left;
             self.written = 0;
             self.queue.pop_front();
-            frames += 1;
         }
-        frames
+        tally
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prometheus::Opts;
+
+    fn families() -> (IntCounterVec, IntCounterVec) {
+        let family = |name| IntCounterVec::new(Opts::new(name, name), &["type"]).expect("a counter");
+        (family("frames"), family("bytes"))
+    }
+
+    /// A connection, with what the other end of it is.
+    async fn outbound(limit: usize, (frames, bytes): &(IntCounterVec, IntCounterVec)) -> (Outbound, TcpStream) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let (ours, theirs) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let sent = Arc::new(Sent::of(frames, bytes));
+        let outbound = Outbound::new(Arc::new(ours.expect("accepted")), limit, sent);
+        (outbound, theirs.expect("connected").0)
+    }
 
     #[tokio::test]
     async fn a_frame_counts_with_the_place_that_it_takes_however_small_it_is() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("bound");
-        let (ours, _theirs) = tokio::join!(TcpStream::connect(address), listener.accept());
-        let counter = || IntCounter::new("a", "b").expect("a counter");
-        let sent = Sent {
-            frames: counter(),
-            bytes: counter(),
-        };
-        let outbound = Outbound::new(Arc::new(ours.expect("accepted")), 10 * PLACE, sent);
+        let (outbound, _theirs) = outbound(10 * PLACE, &families()).await;
         for _ in 0..9 {
-            outbound.push(Bytes::from_static(b"\x8a\x00"));
+            outbound.push(Kind::Control, Bytes::from_static(b"\x8a\x00"));
         }
         assert!(outbound.has_room(PLACE - 18));
         assert!(!outbound.has_room(PLACE));
         assert_eq!(outbound.flush(), Flushed::Empty);
         assert!(outbound.has_room(10 * PLACE));
+    }
+
+    #[tokio::test]
+    async fn what_is_written_counts_under_what_it_is() {
+        let families = families();
+        let (outbound, _theirs) = outbound(10 * PLACE, &families).await;
+        outbound.offer(Bytes::from_static(b"message"));
+        outbound.push_answer(Bytes::from_static(b"an answer"));
+        outbound.offer(Bytes::from_static(b"another"));
+        outbound.push(Kind::Event, Bytes::from_static(b"event"));
+        assert_eq!(outbound.flush(), Flushed::Empty);
+        let count = |family: &IntCounterVec| Kind::ALL.map(|kind| family.with_label_values(&[kind.label()]).get());
+        assert_eq!((count(&families.0), count(&families.1)), ([2, 1, 1, 0], [14, 9, 5, 0]));
+    }
+
+    #[test]
+    fn half_a_frame_is_bytes_and_no_frame() {
+        let mut state = State::default();
+        for (kind, text) in [(Kind::Event, "event"), (Kind::Message, "message")] {
+            state.bytes += text.len();
+            state.queue.push_back((kind, Bytes::from_static(text.as_bytes())));
+        }
+        assert_eq!(state.consume(8), [(0, 3), (0, 0), (1, 5), (0, 0)]);
+        assert_eq!(state.consume(4), [(1, 4), (0, 0), (0, 0), (0, 0)]);
+        assert_eq!((state.bytes, state.written, state.queue.len()), (0, 0, 0));
     }
 }

@@ -85,6 +85,8 @@ pub struct Metrics {
     pub served: ServedMetrics,
     /// The data directory.
     pub data: DataMetrics,
+    /// When a node that stops must have ended, in seconds since 1970; 0 before it stops.
+    pub stop_deadline: IntGauge,
     /// 1 for the stage that the node is in.
     stages: [IntGauge; Stage::ALL.len()],
     peers: peer::Families,
@@ -124,6 +126,10 @@ impl Metrics {
             peer_auth: PeerAuthMetrics::declare(&declare),
             served: ServedMetrics::declare(&declare),
             data: DataMetrics::declare(&declare),
+            stop_deadline: declare.gauge(
+                "chat_stop_deadline_timestamp_seconds",
+                "When a node that stops cuts whoever is left, and ends; 0 as long as nobody asked it to stop.",
+            ),
             stages: Stage::ALL.map(|other| stage.with_label_values(&[other.label()])),
             peers: peer::Families::declare(&declare),
             runtime: None,
@@ -279,8 +285,8 @@ mod tests {
             "chat_gaps_total{state=\"seen\"} 0",
             "chat_acknowledgement_seconds_count{room=\"remote\"} 0",
             "chat_delivery_seconds_count{room=\"local\"} 0",
-            "chat_frames_sent_total 0",
-            "chat_bytes_sent_total 0",
+            "chat_frames_sent_total{type=\"message\"} 0",
+            "chat_bytes_sent_total{type=\"control\"} 0",
             "chat_messages_accepted_total 0",
             "chat_messages_delivered_total 0",
             "chat_requests_refused_total{code=\"NOT_MEMBER\"} 0",

@@ -121,20 +121,34 @@ fn path() -> Row {
                 ["{{node}} {{room}} p50", "{{node}} {{room}} p99"],
             ),
             rate(
-                Panel::lines("Written to clients", "Bps", "Bytes."),
+                Panel::lines("Written to clients", "Bps", "Bytes, by node and by what they are of."),
                 "chat_bytes_sent_total",
-                "node",
-                "{{node}}",
+                "node, type",
+                "{{node}} {{type}}",
             ),
             rate(
-                Panel::lines("Frames written", "cps", "Deliveries, answers, events and pings."),
+                Panel::lines(
+                    "Frames written",
+                    "cps",
+                    "By what they are: messages, answers, events that nobody asked for, and pings, pongs and closes.",
+                ),
                 "chat_frames_sent_total",
-                "node",
-                "{{node}}",
+                "node, type",
+                "{{node}} {{type}}",
             ),
             rate(
-                Panel::lines("Read from clients", "Bps", "Bytes of texts."),
+                Panel::lines("Read from clients", "Bps", "Bytes of texts, by what they ask for."),
                 "chat_bytes_received_total",
+                "type",
+                "{{type}}",
+            ),
+            rate(
+                Panel::lines(
+                    "Unknown to their senders",
+                    "cps",
+                    "Messages of which a client was told that nobody knows whether they are in the room: their way was cut. With an id they are sent again and written once.",
+                ),
+                "chat_messages_unknown_total",
                 "node",
                 "{{node}}",
             ),
@@ -143,7 +157,8 @@ fn path() -> Row {
                 "chat_requests_refused_total",
                 "node, code",
                 "{{node}} {{code}}",
-            ),
+            )
+            .wide(24),
         ],
     }
 }
@@ -398,6 +413,12 @@ fn store() -> Row {
                 "How much waited while the last commit was under way.",
             )
             .quantiles("chat_store_batch_commands", "node", ["{{node}} p50", "{{node}} p99"]),
+            Panel::lines(
+                "Bytes per commit",
+                "bytes",
+                "Of messages, without what the store adds to them.",
+            )
+            .quantiles("chat_store_batch_bytes", "node", ["{{node}} p50", "{{node}} p99"]),
             rate(
                 Panel::lines(
                     "Failed commits",
@@ -410,10 +431,12 @@ fn store() -> Row {
             ),
             Panel::lines("Data", "bytes", "Files in the data directory.")
                 .query("max by (node) (chat_data_directory_bytes{SEL})", "{{node}}"),
-            Panel::lines("Free", "percentunit", "Of the file system of the data directory.").query(
-                "min by (node) (chat_data_free_bytes{SEL} / chat_data_size_bytes{SEL})",
-                "{{node}}",
-            ),
+            Panel::lines("Free", "percentunit", "Of the file system of the data directory.")
+                .query(
+                    "min by (node) (chat_data_free_bytes{SEL} / chat_data_size_bytes{SEL})",
+                    "{{node}}",
+                )
+                .wide(24),
         ],
     }
 }
@@ -426,8 +449,13 @@ fn rollout() -> Row {
                 .query("max by (node, stage) (chat_stage{SEL}) == 1", "{{node}} {{stage}}"),
             Panel::lines("Version", "none", "Which program each node runs.")
                 .query("max by (node, version) (chat_build_info{SEL})", "{{node}} {{version}}"),
-            Panel::lines("Peers are found by", "none", "1 for the source in use. DNS where the API is configured: the right to ask it is missing.")
-                .query("max by (node, source) (chat_discovery_source{SEL}) == 1", "{{node}} {{source}}"),
+            Panel::lines("Peers are found by", "none", "1 for the source in use, and for the one that should be. DNS where the API is configured: the right to ask it is missing.")
+                .query("max by (node, source) (chat_discovery_source{SEL}) == 1", "{{node}} {{source}}")
+                .query("max by (node, source) (chat_discovery_configured{SEL}) == 1", "{{node}} should: {{source}}"),
+            Panel::lines("Time left to stop", "s", "Until a node that stops must have ended; below 0 it hangs.").query(
+                "(max by (node) (chat_stop_deadline_timestamp_seconds{SEL}) - time()) * (max by (node) (chat_stop_deadline_timestamp_seconds{SEL}) > bool 0)",
+                "{{node}}",
+            ),
             Panel::lines("Since the last complete list", "s", "0 if the source never had one, or needs none.").query(
                 "(time() - max by (node) (chat_discovery_last_sync_timestamp_seconds{SEL})) * (max by (node) (chat_discovery_last_sync_timestamp_seconds{SEL}) > bool 0)",
                 "{{node}}",
@@ -439,7 +467,8 @@ fn rollout() -> Row {
                 "{{node}} {{source}} {{reason}}",
             ),
             Panel::lines("Peers", "none", "By how this node takes them.")
-                .query("sum by (node, state) (chat_peers{SEL})", "{{node}} {{state}}"),
+                .query("sum by (node, state) (chat_peers{SEL})", "{{node}} {{state}}")
+                .wide(24),
         ],
     }
 }
@@ -456,7 +485,8 @@ fn resources() -> Row {
             ),
             Panel::lines("Memory", "bytes", "Resident, and all that is mapped.")
                 .query("max by (node) (process_resident_memory_bytes{SEL})", "{{node}}")
-                .query("max by (node) (process_virtual_memory_bytes{SEL})", "{{node}} mapped"),
+                .query("max by (node) (process_virtual_memory_bytes{SEL})", "{{node}} mapped")
+                .query("max by (node) (chat_memory_limit_bytes{SEL})", "{{node}} limit"),
             Panel::lines("File descriptors", "percentunit", "Of those that the process may open. Each connection is one.")
                 .query("max by (node) (process_open_fds{SEL} / process_max_fds{SEL})", "{{node}}"),
             Panel::lines("Busy threads", "percentunit", "Share of the time that the threads of the main runtime work.").query(

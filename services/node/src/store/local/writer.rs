@@ -129,6 +129,14 @@ pub(super) struct Warm {
     deleting: bool,
 }
 
+/// What a batch wrote.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Written {
+    rows: u64,
+    /// Of the contents of messages.
+    bytes: u64,
+}
+
 /// How many rooms a batch made and took away.
 #[derive(Debug, Clone, Copy, Default)]
 struct Born {
@@ -188,10 +196,13 @@ impl Writer {
         let commands = batch.len() as f64;
         let (replies, committed) = self.transact(batch);
         match committed {
-            Ok(rows) => {
+            Ok(Written { rows, bytes }) => {
                 self.metrics.store.commits.inc();
                 self.metrics.store.batch.observe(commands);
                 self.metrics.store.rows.inc_by(rows);
+                // Below 2^53.
+                #[allow(clippy::cast_precision_loss)]
+                self.metrics.store.bytes.observe(bytes as f64);
                 self.metrics.store.seconds.observe(start.elapsed().as_secs_f64());
                 replies.into_iter().for_each(Reply::send);
                 self.checkpointer.committed(rows + 1, &self.database);
@@ -212,9 +223,9 @@ impl Writer {
         }
     }
 
-    fn transact(&mut self, batch: Vec<Work>) -> (Vec<Reply>, Result<u64, Failure>) {
+    fn transact(&mut self, batch: Vec<Work>) -> (Vec<Reply>, Result<Written, Failure>) {
         let mut replies = Vec::with_capacity(batch.len());
-        let mut rows = 0;
+        let mut written = Written::default();
         let mut born = Born::default();
         let mut executed = if self.uncommitted > 0 {
             Ok(())
@@ -224,7 +235,7 @@ impl Writer {
         for work in batch {
             // After an error the rest is not executed, but everybody in the batch is answered.
             let ok = executed.is_ok();
-            let (reply, result) = self.execute(work, ok, &mut rows, &mut born);
+            let (reply, result) = self.execute(work, ok, &mut written, &mut born);
             replies.push(reply);
             if ok {
                 executed = result;
@@ -248,7 +259,7 @@ impl Writer {
                 if self.warm.len() > self.limits.warm_rooms {
                     self.warm.clear();
                 }
-                (replies, Ok(rows))
+                (replies, Ok(written))
             }
             Err((why, at_commit)) => {
                 // What was remembered during the batch is void.
@@ -266,14 +277,21 @@ impl Writer {
         }
     }
 
-    fn execute(&mut self, work: Work, go: bool, rows: &mut u64, born: &mut Born) -> (Reply, rusqlite::Result<()>) {
+    fn execute(
+        &mut self,
+        work: Work,
+        go: bool,
+        written: &mut Written,
+        born: &mut Born,
+    ) -> (Reply, rusqlite::Result<()>) {
+        let Written { rows, .. } = written;
         match work {
             Work::Append { appends, outcomes } => {
                 let mut appended = Vec::with_capacity(appends.len());
                 let mut result = Ok(());
                 for append in appends {
                     let outcome = match if go && result.is_ok() {
-                        self.append(&append, rows)
+                        self.append(&append, written)
                     } else {
                         Ok(None)
                     } {
@@ -469,7 +487,7 @@ impl Writer {
         Ok(TrimOutcome::Trimmed { floor, more })
     }
 
-    fn append(&mut self, append: &Append, rows: &mut u64) -> rusqlite::Result<Option<AppendOutcome>> {
+    fn append(&mut self, append: &Append, written: &mut Written) -> rusqlite::Result<Option<AppendOutcome>> {
         let Some(warm) = self.warm_room(&append.room_id)? else {
             return Ok(Some(AppendOutcome::NoRoom));
         };
@@ -499,8 +517,9 @@ impl Writer {
             debug_assert_eq!(item.message.seq, head.next(), "an append has no hole");
             rows::insert_message(&self.database, warm.key, item)?;
             head = item.message.seq;
+            written.bytes += item.message.content.len() as u64;
         }
-        *rows += append.items.len() as u64;
+        written.rows += append.items.len() as u64;
         self.warm.insert(append.room_id.clone(), Warm { head, ..warm });
         Ok(Some(AppendOutcome::Committed))
     }

@@ -1,9 +1,11 @@
 //! Connections of clients and what comes and goes on them.
 
 use super::{Declare, RefusedConnections, SLOW};
+use crate::session::outbound::Sent;
 use chat_protocol::client_frame::ClientFrame;
 use chat_protocol::close::CloseReason;
 use prometheus::{Histogram, IntCounter, IntGauge};
+use std::sync::Arc;
 
 /// What a client said, as its metric calls it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,12 +69,8 @@ pub struct ClientMetrics {
     pub refused: RefusedConnections,
     /// From the accepted connection to the upgraded one, in seconds.
     pub handshake_seconds: Histogram,
-    /// Frames that were written to the end.
-    pub frames_sent: IntCounter,
-    /// Bytes that were written.
-    pub bytes_sent: IntCounter,
-    /// Bytes of texts that were read.
-    pub bytes_received: IntCounter,
+    /// Frames that were written to the end, and bytes.
+    pub sent: Arc<Sent>,
     /// Bytes that wait to be written, of all connections.
     pub queue_bytes: IntGauge,
     /// Bytes that wait to be written on the connection where most do.
@@ -87,12 +85,19 @@ pub struct ClientMetrics {
     pub begun: IntCounter,
     /// Sessions whose token was another user's, and that began anew.
     pub resume_refused: IntCounter,
-    received: [IntCounter; REQUESTS.len()],
-    hellos: IntCounter,
-    invalid: IntCounter,
+    received: [Received; REQUESTS.len()],
+    hellos: Received,
+    invalid: Received,
     closed: [(CloseReason, IntCounter); CloseReason::ALL.len()],
     closed_by_client: IntCounter,
     lost: IntCounter,
+}
+
+/// Texts of one type.
+#[derive(Debug, Clone)]
+struct Received {
+    frames: IntCounter,
+    bytes: IntCounter,
 }
 
 impl ClientMetrics {
@@ -102,6 +107,15 @@ impl ClientMetrics {
             "Texts received from clients, by what they ask for.",
             &["type"],
         );
+        let received_bytes = declare.counters(
+            "chat_bytes_received_total",
+            "Bytes of texts received from clients, by what they ask for.",
+            &["type"],
+        );
+        let received = |name: &str| Received {
+            frames: received.with_label_values(&[name]),
+            bytes: received_bytes.with_label_values(&[name]),
+        };
         let closed = declare.counters(
             "chat_connections_closed_total",
             "Connections of clients that ended, by the code with which this node closed them; client if they closed, lost if they broke.",
@@ -127,9 +141,18 @@ impl ClientMetrics {
                 "From an accepted connection of a client to an open WebSocket.",
                 &SLOW,
             ),
-            frames_sent: declare.counter("chat_frames_sent_total", "Frames written to clients."),
-            bytes_sent: declare.counter("chat_bytes_sent_total", "Bytes written to clients."),
-            bytes_received: declare.counter("chat_bytes_received_total", "Bytes of texts received from clients."),
+            sent: Arc::new(Sent::of(
+                &declare.counters(
+                    "chat_frames_sent_total",
+                    "Frames written to clients: messages, answers to requests, events that nobody asked for, and pings, pongs and closes.",
+                    &["type"],
+                ),
+                &declare.counters(
+                    "chat_bytes_sent_total",
+                    "Bytes written to clients, as the frames that they are of.",
+                    &["type"],
+                ),
+            )),
             queue_bytes: declare.gauge("chat_outbound_queue_bytes", "Bytes that wait to be written to clients."),
             longest_queue_bytes: declare.gauge(
                 "chat_outbound_queue_longest_bytes",
@@ -140,22 +163,24 @@ impl ClientMetrics {
             resumed: sessions.with_label_values(&["resumed"]),
             begun: sessions.with_label_values(&["begun"]),
             resume_refused: sessions.with_label_values(&["refused"]),
-            received: REQUESTS.map(|name| received.with_label_values(&[name])),
-            hellos: received.with_label_values(&["hello"]),
-            invalid: received.with_label_values(&["invalid"]),
+            received: REQUESTS.map(received),
+            hellos: received("hello"),
+            invalid: received("invalid"),
             closed: CloseReason::ALL.map(|reason| (reason, of_code(reason))),
             closed_by_client: closed.with_label_values(&["client"]),
             lost: closed.with_label_values(&["lost"]),
         }
     }
 
-    /// Counts a text.
-    pub fn received(&self, heard: Heard) {
-        match heard {
-            Heard::Hello => self.hellos.inc(),
-            Heard::Invalid => self.invalid.inc(),
-            Heard::Request(place) => self.received[place].inc(),
-        }
+    /// Counts a text of so many bytes.
+    pub fn received(&self, heard: Heard, bytes: u64) {
+        let counters = match heard {
+            Heard::Hello => &self.hellos,
+            Heard::Invalid => &self.invalid,
+            Heard::Request(place) => &self.received[place],
+        };
+        counters.frames.inc();
+        counters.bytes.inc_by(bytes);
     }
 
     /// Counts the end of a connection.
@@ -204,15 +229,17 @@ mod tests {
             let user = chat_protocol::ids::UserName::parse("u").unwrap();
             let frame = chat_protocol::codec::parse_extended(&text, &user).frame;
             let frame = frame.unwrap_or_else(|why| panic!("{text}: {why:?}"));
-            (0..times).for_each(|_| metrics.clients.received(Heard::of(&frame)));
+            (0..times).for_each(|_| metrics.clients.received(Heard::of(&frame), 10));
         }
-        metrics.clients.received(Heard::Hello);
-        metrics.clients.received(Heard::Invalid);
+        metrics.clients.received(Heard::Hello, 10);
+        metrics.clients.received(Heard::Invalid, 10);
         let text = without_node(&metrics.text().unwrap());
         let counts = REQUESTS.into_iter().zip(1..).chain([("hello", 1), ("invalid", 1)]);
         for (name, count) in counts {
-            let line = format!("chat_frames_received_total{{type=\"{name}\"}} {count}");
-            assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+            for (family, count) in [("frames", count), ("bytes", 10 * count)] {
+                let line = format!("chat_{family}_received_total{{type=\"{name}\"}} {count}");
+                assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+            }
         }
     }
 }

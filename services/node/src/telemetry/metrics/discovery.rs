@@ -9,6 +9,7 @@ use prometheus::{IntCounterVec, IntGauge, IntGaugeVec};
 #[derive(Debug, Clone)]
 pub struct DiscoveryMetrics {
     source: IntGaugeVec,
+    configured: IntGaugeVec,
     errors: IntCounterVec,
     peers: IntGaugeVec,
     /// When there was last a complete list, in seconds since 1970; 0 if never.
@@ -23,12 +24,24 @@ const fn state(health: Health) -> &'static str {
     }
 }
 
+fn choose(gauges: &IntGaugeVec, place: Place) {
+    for other in Place::ALL {
+        let gauge = gauges.with_label_values(&[other.label()]);
+        gauge.set(i64::from(other == place));
+    }
+}
+
 impl DiscoveryMetrics {
     pub(super) fn declare(declare: &Declare<'_>) -> Self {
         let this = Self {
             source: declare.gauges(
                 "chat_discovery_source",
                 "1 for the source that peers are taken from now, 0 for the others.",
+                &["source"],
+            ),
+            configured: declare.gauges(
+                "chat_discovery_configured",
+                "1 for the source that peers should be taken from, 0 for the others.",
                 &["source"],
             ),
             errors: declare.counters(
@@ -42,7 +55,7 @@ impl DiscoveryMetrics {
                 "When the configured source last had a complete list of peers; 0 if never.",
             ),
         };
-        this.set_source(Place::Fixed);
+        this.configure(Place::Fixed);
         this.set_peers(&[]);
         for place in [Place::Dns, Place::Kubernetes] {
             for reason in Reason::ALL {
@@ -52,12 +65,15 @@ impl DiscoveryMetrics {
         this
     }
 
+    /// Peers are to be taken from this source, and are.
+    pub fn configure(&self, place: Place) {
+        choose(&self.configured, place);
+        choose(&self.source, place);
+    }
+
     /// Peers are taken from this source from now on.
     pub fn set_source(&self, place: Place) {
-        for other in Place::ALL {
-            let gauge = self.source.with_label_values(&[other.label()]);
-            gauge.set(i64::from(other == place));
-        }
+        choose(&self.source, place);
     }
 
     /// A source has no list.

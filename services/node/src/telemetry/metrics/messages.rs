@@ -14,6 +14,8 @@ pub struct MessageMetrics {
     pub delivered: IntCounter,
     /// Sends that had been committed before, and were answered without a second message.
     pub repeats: IntCounter,
+    /// Sends whose clients were told that nobody knows what became of them.
+    pub unknown: IntCounter,
     /// Sequence numbers given by this node as the admin of a room.
     pub numbered: IntCounter,
     /// Holes that this node saw in rooms of other nodes, and began to read.
@@ -65,6 +67,10 @@ impl MessageMetrics {
             delivered: declare.counter(
                 "chat_messages_delivered_total",
                 "Messages handed to sessions of this node, one per session.",
+            ),
+            unknown: declare.counter(
+                "chat_messages_unknown_total",
+                "Messages of clients of this node that may or may not have been committed, as their senders were told.",
             ),
             repeats: declare.counter(
                 "chat_messages_repeated_total",

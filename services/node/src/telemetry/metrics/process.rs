@@ -2,6 +2,7 @@
 
 use super::Declare;
 use prometheus::{Counter, IntGauge};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::{Handle, RuntimeMetrics};
 
@@ -12,6 +13,7 @@ pub(super) struct Runtime {
     tasks: IntGauge,
     queue: IntGauge,
     busy: Counter,
+    memory_limit: IntGauge,
     /// Held while a sample is taken, so that two of them do not add the same time twice.
     of: Arc<Mutex<RuntimeMetrics>>,
 }
@@ -29,6 +31,10 @@ impl Runtime {
                 "chat_runtime_busy_seconds_total",
                 "Time that the threads of the main runtime spent on tasks, together.",
             ),
+            memory_limit: declare.gauge(
+                "chat_memory_limit_bytes",
+                "Memory at which the kernel ends the process, by its control group; 0 if there is no limit.",
+            ),
             of: Arc::new(Mutex::new(of.metrics())),
         }
     }
@@ -45,7 +51,24 @@ impl Runtime {
             .sum();
         // The clock of a thread may be read a moment later than that of another, but never goes back.
         self.busy.inc_by((busy - self.busy.get()).max(0.0));
+        drop(of);
+        // It may be changed while the process runs, and reading it is no disk access.
+        self.memory_limit.set(memory_limit(Path::new("/sys/fs/cgroup")));
     }
+}
+
+/// The limit of the control group whose files are here, in bytes, of whichever version it is; 0 if there is none.
+///
+/// A container sees its own group at this place; outside of one it is the group of the whole machine, which has no limit.
+fn memory_limit(group: &Path) -> i64 {
+    // Version 1 says a number of whole pages near the largest one, version 2 says "max".
+    const NONE: i64 = 1 << 60;
+    ["memory.max", "memory/memory.limit_in_bytes"]
+        .iter()
+        .find_map(|file| std::fs::read_to_string(group.join(file)).ok())
+        .and_then(|text| text.trim().parse().ok())
+        .filter(|limit| *limit < NONE)
+        .unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -63,6 +86,24 @@ mod tests {
         let metrics = Metrics::new(&node).with_process(&tokio::runtime::Handle::current());
         let text = metrics.text().unwrap();
         assert!(names.iter().all(|name| text.contains(name)), "{text}");
+    }
+
+    #[test]
+    fn the_limit_of_memory_is_what_the_control_group_says_in_either_version() {
+        let dir = tempfile::tempdir().unwrap();
+        let limit = || super::memory_limit(dir.path());
+        assert_eq!(limit(), 0);
+        std::fs::create_dir(dir.path().join("memory")).unwrap();
+        let old = dir.path().join("memory/memory.limit_in_bytes");
+        std::fs::write(&old, "9223372036854771712\n").unwrap();
+        assert_eq!(limit(), 0);
+        std::fs::write(&old, "33554432\n").unwrap();
+        assert_eq!(limit(), 32 << 20);
+        let new = dir.path().join("memory.max");
+        std::fs::write(&new, "max\n").unwrap();
+        assert_eq!(limit(), 0);
+        std::fs::write(&new, "67108864\n").unwrap();
+        assert_eq!(limit(), 64 << 20);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

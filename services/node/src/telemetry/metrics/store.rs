@@ -13,6 +13,8 @@ pub struct StoreMetrics {
     pub rows: IntCounter,
     /// How many commands one of them executed.
     pub batch: Histogram,
+    /// How many bytes of messages one of them wrote.
+    pub bytes: Histogram,
     /// How long they took, in seconds.
     pub seconds: Histogram,
     /// Commits that failed.
@@ -29,6 +31,20 @@ impl StoreMetrics {
                 "chat_store_batch_commands",
                 "How many commands a commit of the store executed.",
                 &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0],
+            ),
+            bytes: declare.histogram(
+                "chat_store_batch_bytes",
+                "How many bytes of messages a commit of the store wrote; what the store adds to them is not counted.",
+                &[
+                    64.0,
+                    256.0,
+                    1_024.0,
+                    4_096.0,
+                    16_384.0,
+                    65_536.0,
+                    262_144.0,
+                    1_048_576.0,
+                ],
             ),
             seconds: declare.histogram(
                 "chat_store_commit_seconds",
