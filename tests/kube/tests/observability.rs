@@ -1,5 +1,5 @@
-//! Metrics, dashboards, alerts and their pages are held against each other. What Prometheus has to say needs `promtool`, and what
-//! Helm reads needs Helm; without them such a test says SKIPPED, and fails if `CHAT_KUBE_ALL` is 1.
+//! Metrics, dashboards, alerts and their pages are held against each other. What Prometheus has to say needs `promtool`, what
+//! Helm reads needs Helm, and what Grafana reads needs Go for its schema; without them such a test says SKIPPED, and fails if `CHAT_KUBE_ALL` is 1.
 
 // A test says enough by failing at the line.
 #![allow(clippy::unwrap_used)]
@@ -13,6 +13,8 @@ use std::io::Write as _;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(60);
+/// For what has to be fetched and built.
+const BUILD: Duration = Duration::from_secs(300);
 const RULES: &str = "deploy/alerts/chat.rules.yaml";
 const TESTS: &str = "deploy/alerts/tests";
 
@@ -228,6 +230,40 @@ fn health_is_shown_as_its_three_states() {
             panel.title
         );
     }
+}
+
+/// Grafana itself reads more than its schema has; whoever reads the schema strictly finds what a typo makes.
+#[test]
+fn dashboards_are_what_the_schema_of_grafana_has() {
+    if !there("go") {
+        return;
+    }
+    let program = repository("tests/kube/grafana").display().to_string();
+    let check = |files: &[String]| {
+        let mut args = vec!["-C", &program, "run", "."];
+        args.extend(files.iter().map(String::as_str));
+        // It may have to be fetched and built.
+        tools::run("go", &args, "", BUILD).unwrap()
+    };
+    let files = ["chat-overview", "chat-node"].map(|name| {
+        let path = repository(&format!("deploy/dashboards/{name}.json"));
+        path.display().to_string()
+    });
+    let said = check(&files);
+    assert!(said.ok, "{}{}", said.out, said.err);
+
+    let mut wrong = tempfile::Builder::new().suffix(".json").tempfile().unwrap();
+    let text = read("deploy/dashboards/chat-node.json");
+    let typo = text.replacen("\"legendFormat\"", "\"legendFromat\"", 1);
+    assert_ne!(typo, text);
+    wrong.write_all(typo.as_bytes()).unwrap();
+    let said = check(&[wrong.path().display().to_string()]);
+    assert!(
+        !said.ok && said.err.contains("legendFromat"),
+        "{}{}",
+        said.out,
+        said.err
+    );
 }
 
 /// `promtool` has a parser for rules only, so each query becomes one.
