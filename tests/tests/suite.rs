@@ -53,6 +53,8 @@ mod peer_key;
 mod peer_port;
 #[path = "suite/protocol_page.rs"]
 mod protocol_page;
+#[path = "suite/real_collector.rs"]
+mod real_collector;
 #[path = "suite/scale.rs"]
 mod scale;
 #[path = "suite/sessions.rs"]

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const SPAN: &str = "b7ad6b7169203331";
 
-fn traced(url: &str, share: Share) -> impl Fn(&mut Config) {
+pub(crate) fn traced(url: &str, share: Share) -> impl Fn(&mut Config) {
     let mut settings = TraceSettings::test(url.parse().unwrap());
     settings.sampling.share = share;
     settings.attributes = vec![("deployment.environment.name".into(), "test".into())];
@@ -40,7 +40,7 @@ fn has(spans: &[Span], wanted: &[(&str, &str, usize)]) -> bool {
 }
 
 /// A room at node 2 in which `ines` of node 1 talks and `otto` of node 3 listens.
-async fn room(cluster: &TestCluster) -> (String, Client, Client) {
+pub(crate) async fn room(cluster: &TestCluster) -> (String, Client, Client) {
     let mut admin = cluster.node(2).client().await;
     let room = admin.create("hall").await;
     let (mut ines, mut otto) = (cluster.node(1).client().await, cluster.node(3).client().await);
