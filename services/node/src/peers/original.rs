@@ -12,7 +12,8 @@ pub(super) mod replies;
 
 use super::backoff::Backoff;
 use super::call::{CallError, Caller};
-use super::{Dialect, Peers, count, lock};
+use super::calling::count;
+use super::{Dialect, Peers, lock};
 use crate::config::Limits;
 use crate::telemetry::metrics::PeerMetrics;
 use chat_engine::effect::Recalled;
