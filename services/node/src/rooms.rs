@@ -5,6 +5,7 @@
 
 mod counting;
 mod deletion;
+mod entry;
 mod history;
 pub mod lists;
 mod originals;

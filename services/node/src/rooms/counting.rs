@@ -1,6 +1,6 @@
 //! What a room of another node saw of its messages, as figures of this node.
 
-use super::shard::{Entry, Machine};
+use super::entry::{Entry, Machine};
 use crate::telemetry::metrics::MessageMetrics;
 
 impl Entry {

@@ -1,7 +1,8 @@
 //! How the deletion of a room meets the store, the clients, the other nodes and the metrics.
 
+use super::entry::{Completion, Entry, Machine};
 use super::relations::For;
-use super::shard::{Completion, Entry, Machine, Outside, Shard};
+use super::shard::{Outside, Shard};
 use crate::bugs;
 use crate::session::outbound::Kind;
 use chat_engine::deletion::coordinator::Word;

@@ -1,8 +1,9 @@
 //! Pages of history on request, beside the cursor: from the log of the admin node, or, while that does not answer, from
 //! what this node still holds.
 
+use super::entry::{Completion, Entry, Machine};
 use super::perform::{PAGE_BYTES, PAGE_MESSAGES};
-use super::shard::{Completion, Entry, Machine, Outside};
+use super::shard::Outside;
 use chat_engine::effect::Origin;
 use chat_protocol::client_frame::HistoryFrom;
 use chat_protocol::ids::{Generation, RoomId, Seq, SessionId};

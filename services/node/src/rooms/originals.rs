@@ -1,8 +1,9 @@
 //! Nodes of the original system and the rooms of a shard: what they ask, what they show, and what they are asked and told.
 
 use super::Call;
+use super::entry::{Completion, Entry, Machine};
 use super::perform::{PAGE_BYTES, PAGE_MESSAGES, PAGE_PAUSE};
-use super::shard::{Completion, Entry, Machine, Outside, Shard, new_client_msg_id, new_message_id};
+use super::shard::{Outside, Shard, new_client_msg_id, new_message_id};
 use crate::peers::original::queue::NoAnswer;
 use chat_engine::effect::{Answer, Ask, Recalled};
 use chat_engine::membership::Health;

@@ -2,7 +2,8 @@
 
 use super::Request;
 use super::deletion;
-use super::shard::{Asking, Completion, Entry, Machine, Outside, Subscriber};
+use super::entry::{Asking, Completion, Entry, Machine, Subscriber};
+use super::shard::Outside;
 use crate::bugs;
 use crate::session::Session;
 use crate::session::outbound::{Kind, Offered};

@@ -2,7 +2,8 @@
 
 use super::ShardInput;
 use super::deletion::from_item;
-use super::shard::{Completion, Machine, Shard, new_message_id};
+use super::entry::{Completion, Machine};
+use super::shard::{Shard, new_message_id};
 use chat_engine::effect::{Answer, Joined, Origin, Submission, Terms};
 use chat_engine::membership::Health;
 use chat_engine::room::roster::Seat;

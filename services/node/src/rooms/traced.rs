@@ -4,7 +4,7 @@
 //! id, by its number, by whom to answer; so what is traced stands beside the machine and is found by what an effect says. Of
 //! nearly all messages nothing stands here, and then nothing is looked for.
 
-use super::shard::Completion;
+use super::entry::Completion;
 use crate::telemetry::traces::{Active, SpanKind, Traces};
 use chat_engine::effect::{Answer, Origin};
 use chat_engine::room::{self, follower};

@@ -1,6 +1,7 @@
 //! Which rooms are busy: asked of a node, and not a metric, because a metric for each room would be one without bound.
 
-use super::shard::{Entry, Machine, Shard};
+use super::entry::{Entry, Machine};
+use super::shard::Shard;
 use super::{RoomsHandle, ShardInput};
 use chat_engine::time::Now;
 use chat_protocol::ids::RoomId;
