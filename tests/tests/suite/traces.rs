@@ -281,6 +281,34 @@ async fn without_a_sampled_message_nothing_is_exported_and_a_node_without_traces
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_link_gives_up_and_a_message_of_unknown_fate_are_spans_that_failed() {
+    let collector = Collector::start().await;
+    let of_all = traced(&collector.url, Share::ALL);
+    let mut cluster = TestCluster::start_with(3, |config| {
+        of_all(config);
+        // Long enough for her to say something before anybody knows.
+        config.limits.heartbeat_failed = Duration::from_secs(3);
+    })
+    .await;
+    let (room, mut ines, _otto) = room(&cluster).await;
+    cluster.crash(2).await;
+    let data = json!({"room_id": room, "username": "ines", "content": "hello?"});
+    ines.say(&json!({"type": "send_message", "data": data}).to_string())
+        .await;
+    while ines.next().await["type"] != "message_error" {}
+    let wanted = [("node1", "send_message", 1), ("node1", "forward", 1)];
+    let spans = collector.wait_until(|spans| has(spans, &wanted)).await;
+    for (name, why) in [("send_message", "unknown_outcome"), ("forward", "given_up")] {
+        let span = spans
+            .iter()
+            .find(|span| span.node == "node1" && span.name == name)
+            .unwrap();
+        assert!(span.failed, "{span:?}");
+        assert_eq!(span.attributes["error.type"], why, "{span:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_is_away_costs_the_spans_and_nothing_else() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let url = format!("http://{free}/v1/traces");
