@@ -65,7 +65,7 @@ fn alerts_are_those_of_the_file_less_those_that_are_turned_off() {
     }
     let fewer = Render::with(&[
         "--set",
-        "alerts.enabled=true,alerts.disabled={ChatBusy,ChatDeletionInDoubt,ChatDeletionForged},alerts.alertLabels.team=chat",
+        "alerts.enabled=true,alerts.disabled={ChatBusy,ChatDeletionInDoubt,ChatDeletionsAborted,ChatDeletionForged},alerts.alertLabels.team=chat",
         "--set",
         "alerts.runbookUrl=https://example.org/chat/",
     ]);
@@ -74,7 +74,7 @@ fn alerts_are_those_of_the_file_less_those_that_are_turned_off() {
         .iter()
         .map(|alert| alert["alert"].as_str().unwrap())
         .collect();
-    assert_eq!(names.len(), expected.len() - 3, "{names:?}");
+    assert_eq!(names.len(), expected.len() - 4, "{names:?}");
     assert!(!names.contains(&"ChatBusy"));
     let groups = only(&fewer, "PrometheusRule")["spec"]["groups"].as_array().unwrap();
     assert!(
