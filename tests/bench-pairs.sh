@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# What a part of a node costs: CPU per delivery of two clusters that run side by side under the same load, one with it and one without.
+# Whatever else slows the machine down slows both, so that some percent can be seen where runs that follow each other differ by fifteen.
+# Run alone on a machine, after `cargo build --release --workspace`:
+#
+#     tests/bench-pairs.sh OTHER_CHAT_NODE [SECONDS [TIMES [RATE [PAIR...]]]]
+#
+# OTHER_CHAT_NODE is a build from before there were as many metrics. Each cluster has three processes and one room with 99 members over them;
+# they change places with every turn. The pair `same` has nothing between its two and says what the method makes by itself.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bin=${CARGO_TARGET_DIR:-target}/release
+other=${1:?which other server?}
+seconds=${2:-20}
+times=${3:-8}
+rate=${4:-100}
+pairs=("${@:5}")
+[ ${#pairs[@]} -gt 0 ] || pairs=(same seen canary traces signed)
+work=$(mktemp -d)
+pids=()
+stop() {
+    for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null || true; done
+    for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
+    pids=()
+}
+trap 'stop; rm -rf "$work"' EXIT
+ulimit -n "$(ulimit -Hn)"
+head -c 32 /dev/urandom | od -An -vtx1 | tr -d " \n" >"$work/key"
+chmod 600 "$work/key"
+
+three() { # three WHAT PLACE : clients on 28P8N, peers on 29P9N, operations on 29P1N
+    local what=$1 p=$2 at=$work/$RANDOM n program=$bin/chat-node environment=(CANARY_INTERVAL_MS=0)
+    case $what in
+        before) program=$other ;;
+        plain) ;;
+        canary) environment=(CANARY_INTERVAL_MS=5000) ;;
+        # A collector that is not there, and a message in ten thousand for it.
+        traces) environment+=(OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:28079 OTEL_TRACES_SAMPLER_ARG=0.0001) ;;
+        all) environment=(CANARY_INTERVAL_MS=5000 OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:28079 OTEL_TRACES_SAMPLER_ARG=0.0001) ;;
+        signed) environment+=(PEER_KEY_FILE="$work/key") ;;
+    esac
+    for n in 1 2 3; do
+        env "${environment[@]}" "$program" --node-id "node$n" --data-dir "$at/node$n" --log-level warn \
+            --websocket-host 127.0.0.1 --xmlrpc-host 127.0.0.1 --operations-host 127.0.0.1 \
+            --websocket-port "28${p}8$n" --xmlrpc-port "29${p}9$n" --operations-port "29${p}1$n" \
+            --xmlrpc-address "http://127.0.0.1:29${p}9$n" \
+            --peer-nodes "node1:http://127.0.0.1:29${p}91,node2:http://127.0.0.1:29${p}92,node3:http://127.0.0.1:29${p}93" \
+            2>>"$work/log" &
+        pids+=($!)
+        until curl -fsS -o /dev/null "http://127.0.0.1:29${p}1$n/ready" 2>/dev/null; do sleep 0.05; done
+    done
+}
+load() { # load PLACE PID... : CPU per delivery, in microseconds
+    local p=$1 flags=() pid said
+    shift
+    for pid in "$@"; do flags+=(--server-pid "$pid"); done
+    said=$("$bin/chat-load" run --seconds "$seconds" --rate "$rate" "${flags[@]}" --rooms 1 --members 99 --senders 20 \
+        --target "ws://127.0.0.1:28${p}81,ws://127.0.0.1:28${p}82,ws://127.0.0.1:28${p}83") || {
+        echo "$said" >&2
+        return 1
+    }
+    sed -n 's/^server *\([0-9.]*\) .s CPU per delivery.*/\1/p' <<<"$said"
+}
+
+turn() { # turn WITHOUT WITH PLACE_WITHOUT PLACE_WITH : adds a line to the results
+    local without with first
+    three "$1" "$3"
+    first=("${pids[@]}")
+    three "$2" "$4"
+    sleep 6 # heartbeats, so that every node knows the others, and the first messages of the canary
+    load "$3" "${first[@]}" >"$work/without" &
+    without=$!
+    load "$4" "${pids[@]:3}" >"$work/with"
+    wait "$without"
+    read -r without <"$work/without"
+    read -r with <"$work/with"
+    stop
+    echo "$without $with" | tee -a "$work/results"
+}
+
+for pair in "${pairs[@]}"; do
+    case $pair in
+        same) without=plain with=plain about='the same twice' ;;
+        seen) without=before with=all about='a build from before; metrics, canary and traces of one message in 10,000' ;;
+        canary) without=plain with=canary about='without the canary; with it' ;;
+        traces) without=plain with=traces about='without a collector; with traces of one message in 10,000' ;;
+        signed) without=plain with=signed about='calls between nodes not signed; signed' ;;
+        *) echo "there is no pair $pair" >&2; exit 2 ;;
+    esac
+    printf '\n### %s (%s): microseconds of CPU per delivery at %s msg/s, %s s a turn\n' "$pair" "$about" "$rate" "$seconds"
+    : >"$work/results"
+    for ((t = 0; t < times; t++)); do
+        # Who starts first, and where, takes turns.
+        turn "$without" "$with" $((t % 2)) $((1 - t % 2))
+    done
+    awk '{ r = $2 / $1; sum += r; square += r * r; n++; all[n] = r }
+        END {
+            mean = sum / n; spread = n > 1 ? sqrt((square / n - mean * mean) * n / (n - 1)) : 0
+            printf "with / without: mean %.3f, standard error %.3f, %d turns\n", mean, spread / sqrt(n), n
+        }' "$work/results"
+done
