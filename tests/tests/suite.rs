@@ -21,6 +21,8 @@ mod discovery;
 mod endure;
 #[path = "suite/extended.rs"]
 mod extended;
+#[path = "suite/extended_returns.rs"]
+mod extended_returns;
 #[path = "suite/hostile.rs"]
 mod hostile;
 #[path = "suite/line_client.rs"]
