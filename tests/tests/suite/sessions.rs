@@ -8,7 +8,7 @@ use chat_protocol::ids::NodeId;
 use chat_tests::TestNode;
 use chat_tests::port::Port;
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -133,6 +133,32 @@ async fn a_second_signal_does_not_wait_for_anybody() {
     let node = TestNode::start_with(|config| config.limits.drain_accept = Duration::from_secs(3_600)).await;
     let _client = node.client().await;
     node.shutdown.request();
+    node.shutdown.force();
+    node.ended().await.expect("a forced stop is no failure");
+}
+
+#[tokio::test]
+async fn a_node_that_stops_says_until_when_it_has_time() {
+    const DEADLINE: &str = "chat_stop_deadline_timestamp_seconds";
+    let now = || {
+        SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap()
+            .as_secs()
+    };
+    let node = TestNode::start_with(|config| {
+        config.limits.drain_accept = Duration::from_secs(3_600);
+        config.limits.grace = Duration::from_secs(7_200);
+    })
+    .await;
+    // Nobody to wait for would be no reason to wait.
+    let _client = node.client().await;
+    assert_eq!(node.metric(DEADLINE).await, 0);
+    let before = now();
+    node.shutdown.request();
+    node.wait_for_metric(DEADLINE, 1).await;
+    let said = node.metric(DEADLINE).await;
+    assert!((before + 7_200..=now() + 7_200).contains(&said), "{said}");
     node.shutdown.force();
     node.ended().await.expect("a forced stop is no failure");
 }
