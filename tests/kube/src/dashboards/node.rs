@@ -429,8 +429,13 @@ fn store() -> Row {
                 "node",
                 "{{node}}",
             ),
-            Panel::lines("Data", "bytes", "Files in the data directory.")
-                .query("max by (node) (chat_data_directory_bytes{SEL})", "{{node}}"),
+            Panel::lines(
+                "Data",
+                "bytes",
+                "Files in the data directory, and the store's journal among them.",
+            )
+            .query("max by (node) (chat_data_directory_bytes{SEL})", "{{node}}")
+            .query("max by (node) (chat_store_journal_bytes{SEL})", "{{node}} journal"),
             Panel::lines("Free", "percentunit", "Of the file system of the data directory.")
                 .query(
                     "min by (node) (chat_data_free_bytes{SEL} / chat_data_size_bytes{SEL})",
