@@ -6,7 +6,7 @@
 #     tests/bench-pairs.sh OTHER_CHAT_NODE [SECONDS [TIMES [RATE [PAIR...]]]]
 #
 # OTHER_CHAT_NODE is a build from before there were as many metrics. Each cluster has three processes and one room with 99 members over them;
-# they change places with every turn. The pair `same` has nothing between its two and says what the method makes by itself.
+# they take turns in being first, and in their places, so TIMES is best a multiple of four. The pair `same` has nothing between its two and says what the method makes by itself.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=${CARGO_TARGET_DIR:-target}/release
@@ -50,9 +50,9 @@ three() { # three WHAT PLACE : clients on 28P8N, peers on 29P9N, operations on 2
         until curl -fsS -o /dev/null "http://127.0.0.1:29${p}1$n/ready" 2>/dev/null; do sleep 0.05; done
     done
 }
-load() { # load PLACE PID... : CPU per delivery, in microseconds
-    local p=$1 flags=() pid said
-    shift
+load() { # load PLACE RATE PID... : CPU per delivery, in microseconds
+    local p=$1 rate=$2 flags=() pid said
+    shift 2
     for pid in "$@"; do flags+=(--server-pid "$pid"); done
     said=$("$bin/chat-load" run --seconds "$seconds" --rate "$rate" "${flags[@]}" --rooms 1 --members 99 --senders 20 \
         --target "ws://127.0.0.1:28${p}81,ws://127.0.0.1:28${p}82,ws://127.0.0.1:28${p}83") || {
@@ -62,20 +62,19 @@ load() { # load PLACE PID... : CPU per delivery, in microseconds
     sed -n 's/^server *\([0-9.]*\) .s CPU per delivery.*/\1/p' <<<"$said"
 }
 
-turn() { # turn WITHOUT WITH PLACE_WITHOUT PLACE_WITH : adds a line to the results
-    local without with first
+# Two clusters at once, and what each had to spend. The one that comes first gets one message a second more: of two loads in step the
+# same one would always find the processors awake.
+turn() { # turn FIRST SECOND PLACE_OF_THE_FIRST
+    local first loading
     three "$1" "$3"
     first=("${pids[@]}")
-    three "$2" "$4"
+    three "$2" $((1 - $3))
     sleep 6 # heartbeats, so that every node knows the others, and the first messages of the canary
-    load "$3" "${first[@]}" >"$work/without" &
-    without=$!
-    load "$4" "${pids[@]:3}" >"$work/with"
-    wait "$without"
-    read -r without <"$work/without"
-    read -r with <"$work/with"
+    load "$3" $((rate + 1)) "${first[@]}" >"$work/first" &
+    loading=$!
+    load $((1 - $3)) "$rate" "${pids[@]:3}" >"$work/second"
+    wait "$loading"
     stop
-    echo "$without $with" | tee -a "$work/results"
 }
 
 for pair in "${pairs[@]}"; do
@@ -90,10 +89,17 @@ for pair in "${pairs[@]}"; do
     printf '\n### %s (%s): microseconds of CPU per delivery at %s msg/s, %s s a turn\n' "$pair" "$about" "$rate" "$seconds"
     : >"$work/results"
     for ((t = 0; t < times; t++)); do
-        # Who starts first, and where, takes turns.
-        turn "$without" "$with" $((t % 2)) $((1 - t % 2))
+        # Who is first, and where, takes turns.
+        if ((t % 2 == 0)); then
+            turn "$without" "$with" $((t / 2 % 2))
+            paste -d ' ' "$work/first" "$work/second" >>"$work/results"
+        else
+            turn "$with" "$without" $((t / 2 % 2))
+            paste -d ' ' "$work/second" "$work/first" >>"$work/results"
+        fi
+        tail -n 1 "$work/results"
     done
-    awk '{ r = $2 / $1; sum += r; square += r * r; n++; all[n] = r }
+    awk '{ r = $2 / $1; sum += r; square += r * r; n++ }
         END {
             mean = sum / n; spread = n > 1 ? sqrt((square / n - mean * mean) * n / (n - 1)) : 0
             printf "with / without: mean %.3f, standard error %.3f, %d turns\n", mean, spread / sqrt(n), n
