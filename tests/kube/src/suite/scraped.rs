@@ -172,6 +172,25 @@ impl Prometheus {
         }
     }
 
+    /// Asks every query of every panel until it has an answer: how many queries, and how many series they have together.
+    fn answer_all(&self) -> Result<(usize, usize), String> {
+        let (mut queries, mut series) = (0, 0);
+        for (file, dashboard) in dashboards::all() {
+            let panels = dashboard.rows.into_iter().flat_map(|row| row.panels);
+            for (query, _) in panels.flat_map(|panel| panel.queries) {
+                // Rates need two scrapes, and what is refused a moment.
+                series += until(&format!("{file} has an answer to {query}"), SHORT, || {
+                    match self.ask(&substitute(&query))?.len() {
+                        0 => Err("nothing".into()),
+                        count => Ok(count),
+                    }
+                })?;
+                queries += 1;
+            }
+        }
+        Ok((queries, series))
+    }
+
     fn targets(&self, up: usize, of: usize) -> Result<(), String> {
         let value = |query: &str| self.value(query).unwrap_or_else(|_| "0".into());
         let found = (value("count(up == 1)"), value("count(up)"));
@@ -246,33 +265,46 @@ pub(super) fn every_query(suite: &mut Suite<'_>) -> Result<(), String> {
             return Err(format!("a room that nobody made takes a message: {confirmed:?}"));
         }
     }
-    let queries: Vec<(&str, String)> = dashboards::all()
-        .into_iter()
-        .flat_map(|(file, dashboard)| {
-            let panels = dashboard.rows.into_iter().flat_map(|row| row.panels);
-            panels.flat_map(move |panel| panel.queries.into_iter().map(move |(query, _)| (file, query)))
-        })
-        .collect();
-    let mut series = 0;
-    for (file, query) in &queries {
-        // Rates need two scrapes, and what is refused a moment.
-        series += until(&format!("{file} has an answer to {query}"), SHORT, || match prometheus
-            .ask(&substitute(query))?
-            .len()
-        {
-            0 => Err("nothing".into()),
-            count => Ok(count),
-        })?;
-    }
+    let (queries, series) = prometheus.answer_all()?;
     let kept = load.verdict(&release)?;
     prometheus.quiet()?;
+    let unready = unready_pods_are_seen(&release, &prometheus)?;
     release.remove()?;
     suite.figure("Prometheus finds nodes by", prometheus.source());
     suite.figure("install to every node a target that answers", seconds(found));
-    suite.figure("queries of the dashboards with an answer", queries.len());
+    suite.figure("queries of the dashboards with an answer", queries);
     suite.figure("series in them", series);
+    suite.figure("one of the pods never ready, and targets that answer", unready);
     kept.tell(suite);
     Ok(())
+}
+
+/// A node that is not ready is the one that somebody wants to see. This one runs, and a gate that nobody opens keeps it from being ready.
+fn unready_pods_are_seen(release: &Release, prometheus: &Prometheus) -> Result<String, String> {
+    let patch = |gates: &str| {
+        let patch = format!(r#"{{"spec":{{"template":{{"spec":{{"readinessGates":{gates}}}}}}}}}"#);
+        release.kubectl(&["patch", "statefulset/chat", "--type=merge", "--patch", &patch])
+    };
+    patch(r#"[{"conditionType":"chat.example/never"}]"#)?;
+    let last = format!("chat-{}", NODES - 1);
+    let condition = r#"--output=jsonpath={.spec.readinessGates[*].conditionType} {.status.conditions[?(@.type=="Ready")].status} {.status.conditions[?(@.type=="ContainersReady")].status}"#;
+    until("a pod runs and is not ready", LONG, || {
+        let said = release.kubectl(&["get", "pod", &last, condition])?;
+        if said == "chat.example/never False True" {
+            Ok(())
+        } else {
+            Err(said)
+        }
+    })?;
+    until("every node is a target that answers, ready or not", SHORT, || {
+        prometheus.targets(NODES, NODES)
+    })?;
+    let answer = prometheus.value("count(up == 1)")?;
+    patch("null")?;
+    // The controller waits for it to be ready before it replaces it.
+    release.kubectl(&["delete", "pod", &last])?;
+    release.ready(NODES)?;
+    Ok(answer)
 }
 
 pub(super) fn alerts(suite: &mut Suite<'_>) -> Result<(), String> {
@@ -302,6 +334,31 @@ pub(super) fn alerts(suite: &mut Suite<'_>) -> Result<(), String> {
     let (name, machine) = release.places()?.pop().ok_or("no pods")?;
     let since = Instant::now();
     let down = Done::crashed(&[machines.number(&machine)?])?;
+    // What the panels show of it first, while it lasts.
+    let others = (NODES - 1).to_string();
+    let mut shown = Vec::new();
+    for (what, query) in [
+        (
+            "taken for failed by all others",
+            format!("count(chat_peer_health{{peer=\"{name}\"}} == 0)"),
+        ),
+        (
+            "messages of all others to it do not come back",
+            format!(
+                "count(sum by (node, to) (rate(chat_canary_messages_total{{result!=\"ok\",to=\"{name}\"}}[1m])) > 0)"
+            ),
+        ),
+    ] {
+        until(&format!("{name} is shown: {what}"), SHORT, || {
+            let nodes = prometheus.value(&query)?;
+            if nodes == others {
+                Ok(())
+            } else {
+                Err(format!("{nodes} of {others}"))
+            }
+        })?;
+        shown.push(format!("{what} after {}", seconds(since.elapsed())));
+    }
     let mut fired = Vec::new();
     for alert in ["ChatNodeDown", "ChatNodeFailed", "ChatCanaryFailing"] {
         until(&format!("{alert} fires for {name}"), ALERT, || {
@@ -315,11 +372,7 @@ pub(super) fn alerts(suite: &mut Suite<'_>) -> Result<(), String> {
         fired.push(format!("{alert} after {}", seconds(since.elapsed())));
     }
     let all = prometheus.alerts("firing")?;
-    // The panels that show it, while it lasts.
-    let failed = prometheus.value(&format!("count(chat_peer_health{{peer=\"{name}\"}} == 0)"))?;
-    let errors = prometheus.value(&format!(
-        "count(sum by (node, to) (rate(chat_canary_messages_total{{result!=\"ok\",to=\"{name}\"}}[1m])) > 0)"
-    ))?;
+    let (queries, _) = prometheus.answer_all()?;
     down.undo()?;
     let started = Instant::now();
     until("nothing fires any more", LONG + ALERT, || prometheus.quiet())?;
@@ -327,12 +380,10 @@ pub(super) fn alerts(suite: &mut Suite<'_>) -> Result<(), String> {
     release.remove()?;
     suite.figure("a node less, and looks over four minutes in which nothing fired", looks);
     suite.figure("all nodes replaced, and looks in which nothing fired", rolled);
-    suite.figure("a machine crashed", fired.join(", "));
+    suite.figure("a machine crashed, as the dashboards show it", shown.join(", "));
+    suite.figure("what fired", fired.join(", "));
     suite.figure("what fired at the end of that", all.join(", "));
-    suite.figure(
-        "peers that took its node for failed, and nodes whose messages to it did not come back",
-        format!("{failed}, {errors}"),
-    );
+    suite.figure("queries of the dashboards with an answer meanwhile", queries);
     suite.figure("machine started to nothing that fires", seconds(resolved));
     Ok(())
 }
