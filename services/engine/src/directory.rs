@@ -2,7 +2,7 @@
 //!
 //! A list adds peers and tells their addresses; whether a peer lives is judged by heartbeats alone. So a list that
 //! is wrong, late or missing costs nothing while the nodes reach each other. A peer is forgotten only when three things
-//! come together: it has failed, a complete list leaves it out, and that stays so for a time.
+//! come together: it has failed, complete lists leave it out over a time, and the last word of the source is such a list.
 
 use crate::time::Millis;
 use chat_protocol::ids::NodeId;
@@ -54,6 +54,8 @@ pub struct Directory {
     /// Milliseconds.
     forget_after: u64,
     known: BTreeMap<NodeId, Known>,
+    /// The last word of the source was a complete list.
+    sure: bool,
     /// The last one that there was no room for.
     refused: Option<NodeId>,
 }
@@ -66,6 +68,7 @@ impl Directory {
             me,
             forget_after,
             known: BTreeMap::new(),
+            sure: false,
             refused: None,
         }
     }
@@ -81,6 +84,7 @@ impl Directory {
 
     /// A complete list.
     pub fn listed(&mut self, now: Millis, list: List, steps: &mut Vec<Step>) {
+        self.sure = true;
         for (node, known) in &mut self.known {
             if !list.contains_key(node) {
                 known.absent.get_or_insert(now);
@@ -89,15 +93,19 @@ impl Directory {
         self.seen(list, steps);
     }
 
-    /// There is no complete list for now, so nobody is left out by one.
-    pub fn unsure(&mut self) {
-        for known in self.known.values_mut() {
-            known.absent = None;
-        }
+    /// There is no complete list for now, so nobody is forgotten until there is one again.
+    ///
+    /// Who was left out before stays so if the next list leaves it out, too: a source that stumbles for a moment would otherwise
+    /// double the time for which a node that is gone for good is taken for a failed one.
+    pub const fn unsure(&mut self) {
+        self.sure = false;
     }
 
     /// Forgets whom complete lists have left out for long, if `failed` says so.
     pub fn tick(&mut self, now: Millis, failed: impl Fn(&NodeId) -> bool, steps: &mut Vec<Step>) {
+        if !self.sure {
+            return;
+        }
         let forget_after = self.forget_after;
         self.known.retain(|node, known| {
             let long = known
@@ -264,18 +272,29 @@ mod tests {
     }
 
     #[test]
-    fn a_mention_or_the_lack_of_any_list_begins_the_two_minutes_anew() {
+    fn a_mention_begins_the_two_minutes_anew() {
         let mut d = directory();
         listed(&mut d, 0, "chat-1=b");
         listed(&mut d, 1_000, "");
         listed(&mut d, 100_000, "chat-1=b");
         listed(&mut d, 110_000, "");
         assert_eq!(tick(&mut d, 229_999, true), []);
+        assert_eq!(tick(&mut d, 230_000, true), [Step::Forget(node("chat-1"))]);
+    }
+
+    #[test]
+    fn without_a_list_nobody_is_forgotten_and_the_next_one_says_who_was_gone_all_along() {
+        let mut d = directory();
+        listed(&mut d, 0, "chat-1=b chat-2=c");
+        listed(&mut d, 1_000, "");
         d.unsure();
-        assert_eq!(tick(&mut d, 900_000, true), []);
+        assert_eq!(tick(&mut d, 900_000, true), [], "who knows whether they are still gone");
+        let mut steps = Vec::new();
+        d.seen(list("chat-2=c"), &mut steps);
         listed(&mut d, 900_000, "");
-        assert_eq!(tick(&mut d, 1_019_999, true), []);
-        assert_eq!(tick(&mut d, 1_020_000, true), [Step::Forget(node("chat-1"))]);
+        assert_eq!(tick(&mut d, 900_000, true), [Step::Forget(node("chat-1"))]);
+        assert_eq!(tick(&mut d, 1_019_999, true), [], "chat-2 was seen meanwhile");
+        assert_eq!(tick(&mut d, 1_020_000, true), [Step::Forget(node("chat-2"))]);
     }
 
     #[test]
