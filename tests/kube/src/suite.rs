@@ -229,7 +229,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "container-killed",
-        about: "a container is killed while the API server is away for two minutes: the node is back without it",
+        about: "each container is killed while the API server is away for two minutes: the nodes are back without it",
         needs: &[],
         hooks: &[Hook::Stop, Hook::Start, Hook::Kill],
         settings: &[],

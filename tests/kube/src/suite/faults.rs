@@ -92,7 +92,7 @@ pub(super) fn rolling(suite: &mut Suite<'_>) -> Result<(), String> {
 
 /// Kills a pod without grace; how long until another one of its name is ready, and how often that one gave up before because the
 /// volume was still in use. There is no other reason to start twice.
-fn kill(release: &Release, name: &str) -> Result<(Duration, u64), String> {
+pub(super) fn kill(release: &Release, name: &str) -> Result<(Duration, u64), String> {
     let before = release.pod(name)?["metadata"]["uid"].clone();
     let since = Instant::now();
     release.kubectl(&["delete", "pod", name, "--grace-period=0", "--force"])?;

@@ -1,5 +1,6 @@
 //! Parts of the cluster that stop: the API server, the controllers, the names, a kubelet. Nodes that know each other go on.
 
+use super::faults::kill;
 use super::hooks::{Done, Hook, Machines};
 use super::load::{Load, Plan};
 use super::release::{NODES, Namespace, QUICK, Release, kubectl};
@@ -8,7 +9,7 @@ use crate::tools::{throughout, until};
 use serde_json::Value as Json;
 use std::time::{Duration, Instant};
 
-/// How long the API server stays away while a container is killed.
+/// How long the API server stays away while containers are killed.
 const API_AWAY: Duration = Duration::from_secs(120);
 
 /// Seconds of load around that.
@@ -27,7 +28,7 @@ const UNTENDED: Duration = Duration::from_secs(30);
 const KUBELET_LOAD: u32 = 100;
 
 /// Seconds of load around controllers that are gone.
-const CONTROLLERS_LOAD: u32 = 75;
+const CONTROLLERS_LOAD: u32 = 110;
 
 pub(super) fn api(suite: &mut Suite<'_>) -> Result<(), String> {
     let release = Release::install("chat", Namespace::restricted("chat-kube-container-killed")?, &QUICK)?;
@@ -36,7 +37,6 @@ pub(super) fn api(suite: &mut Suite<'_>) -> Result<(), String> {
         &release,
         Plan {
             seconds: API_LOAD,
-            resumes: 0,
             ..Plan::default()
         },
     )?;
@@ -46,7 +46,7 @@ pub(super) fn api(suite: &mut Suite<'_>) -> Result<(), String> {
     let kept = load.verdict(&release)?;
     release.remove()?;
     suite.figure("the API server away", seconds(API_AWAY));
-    suite.figure("container killed to the next one, meanwhile", killed);
+    suite.figure("containers killed to their next ones, meanwhile", killed);
     kept.tell(suite);
     within(kept.longest_pause(), API_AWAY)
 }
@@ -58,7 +58,6 @@ pub(super) fn names(suite: &mut Suite<'_>) -> Result<(), String> {
         &release,
         Plan {
             seconds: NAMES_LOAD,
-            resumes: 0,
             by_address: true,
             ..Plan::default()
         },
@@ -69,28 +68,41 @@ pub(super) fn names(suite: &mut Suite<'_>) -> Result<(), String> {
     let kept = load.verdict(&release)?;
     release.remove()?;
     suite.figure("names and the API server away", seconds(NAMES_AWAY));
-    suite.figure("container killed to the next one, meanwhile", killed);
+    suite.figure("containers killed to their next ones, meanwhile", killed);
     kept.tell(suite);
     // It found its peers while nobody could be asked, or its rooms would have waited.
     within(kept.longest_pause(), NAMES_AWAY)
 }
 
-/// Stops parts for a while and kills the container of the last node meanwhile; what the kubelet says about that.
+/// Stops parts for a while and kills the container of one node after the other meanwhile, so that every session loses its node once;
+/// what the kubelets say about that.
 fn kill_meanwhile(release: &Release, parts: &[&str], away: Duration) -> Result<String, String> {
-    let pod = release.pod_names()?.pop().ok_or("no pods")?;
+    let pods = release.pod_names()?;
     let stopped = parts
         .iter()
         .map(|part| Done::stopped(part))
         .collect::<Result<Vec<_>, _>>()?;
     let since = Instant::now();
-    Hook::Kill.call(&[&release.namespace.name, &pod])?;
-    // Nobody can be asked meanwhile; the load goes on.
-    throughout(away.saturating_sub(since.elapsed()), || Ok(()))?;
+    for (pod, turn) in pods.iter().zip(1..) {
+        Hook::Kill.call(&[&release.namespace.name, pod])?;
+        // Nobody can be asked meanwhile; the load goes on.
+        let next = away * turn / u32::try_from(pods.len()).unwrap_or(u32::MAX);
+        throughout(next.saturating_sub(since.elapsed()), || Ok(()))?;
+    }
     stopped.into_iter().rev().try_for_each(Done::undo)?;
     until("the API server answers", LONG, || kubectl(&["get", "--raw", "/readyz"]))?;
+    let gaps = pods
+        .iter()
+        .map(|pod| gap(release, pod, away).map(|gap| gap.to_string()))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(format!("{} s, as the kubelets round", gaps.join(", ")))
+}
+
+/// Seconds between the end of a container and the begin of the next one.
+fn gap(release: &Release, pod: &str, away: Duration) -> Result<u64, String> {
     // The kubelet tells what happened as soon as it can.
     let status = until("the kubelet tells of the next container", SHORT, || {
-        let pod = release.pod(&pod)?;
+        let pod = release.pod(pod)?;
         let status = pod["status"]["containerStatuses"][0].clone();
         if status["restartCount"] == 1 {
             Ok(status)
@@ -101,10 +113,11 @@ fn kill_meanwhile(release: &Release, parts: &[&str], away: Duration) -> Result<S
     let ended = second_of_day(&status["lastState"]["terminated"]["finishedAt"])?;
     let began = second_of_day(&status["state"]["running"]["startedAt"])?;
     let gap = (began + DAY - ended) % DAY;
-    if gap >= away.as_secs() {
+    // Half of what the last one would have had to wait for the API server.
+    if gap >= away.as_secs() / 6 {
         return Err(format!("the next container came only with the API server: {status}"));
     }
-    Ok(format!("{gap} s, as the kubelet rounds"))
+    Ok(gap)
 }
 
 const DAY: u64 = 86_400;
@@ -180,7 +193,6 @@ pub(super) fn controllers(suite: &mut Suite<'_>) -> Result<(), String> {
         &release,
         Plan {
             seconds: CONTROLLERS_LOAD,
-            resumes: 0,
             rejoins: true,
             ..Plan::default()
         },
@@ -213,6 +225,10 @@ pub(super) fn controllers(suite: &mut Suite<'_>) -> Result<(), String> {
     release.ready(NODES)?;
     release.found_each_other()?;
     let back = since.elapsed();
+    // Sessions of the others lose their node, too, or they would have no reason to come back.
+    for other in others {
+        kill(&release, other)?;
+    }
     load.lasts(Duration::from_secs(10))?;
     let kept = load.verdict(&release)?;
     release.remove()?;
