@@ -19,6 +19,7 @@ mod migrations;
 mod readers;
 mod rows;
 mod trim;
+mod work;
 mod writer;
 
 pub use error::OpenError;
@@ -41,7 +42,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc as async_mpsc, oneshot, watch};
-use writer::{Command, Work, Writer};
+use work::{Command, Work};
+use writer::Writer;
 
 /// Bounds of the store.
 #[derive(Debug, Clone, Copy)]

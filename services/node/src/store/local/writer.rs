@@ -2,114 +2,23 @@
 
 use super::checkpoint::{self, Checkpointer};
 use super::directory::Directory;
+use super::work::{Command, Reply, Work};
 use super::{LocalLimits, deletion, rows, trim};
 use crate::bugs;
-use crate::store::{CreateError, StoreError};
+use crate::store::CreateError;
 use crate::telemetry::metrics::Metrics;
-use chat_engine::room::roster::Seat;
 use chat_engine::stored::{
-    Append, AppendOutcome, Appended, BeginDeletion, BeginOutcome, ClaimedRoom, DecideDeletion, DecideOutcome, Decision,
-    RoomProfile, RoomState, StoredSeat, Trim, TrimOutcome,
+    Append, AppendOutcome, Appended, BeginOutcome, ClaimedRoom, DecideOutcome, Decision, RoomProfile, RoomState, Trim,
+    TrimOutcome,
 };
-use chat_protocol::ids::{Epoch, NodeId, RoomId, Seq};
+use chat_protocol::ids::{Epoch, RoomId, Seq};
 use rusqlite::{Connection, ErrorCode};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
-use tokio::sync::{mpsc, oneshot, watch};
-
-type Outcomes = mpsc::UnboundedSender<Vec<Appended>>;
-type Answer<T> = oneshot::Sender<T>;
-
-/// What the writer is asked to do.
-pub(super) enum Command {
-    Do(Work),
-    /// Finish what came before, then end.
-    Close,
-}
-
-/// One part of a transaction.
-pub(super) enum Work {
-    Append {
-        appends: Vec<Append>,
-        outcomes: Outcomes,
-    },
-    Create {
-        profile: RoomProfile,
-        answer: Answer<Result<(), CreateError>>,
-    },
-    Claim {
-        room_id: RoomId,
-        answer: Answer<Result<Option<ClaimedRoom>, StoreError>>,
-    },
-    Trim {
-        room_id: RoomId,
-        trim: Trim,
-        answer: Answer<Result<TrimOutcome, StoreError>>,
-    },
-    Begin {
-        room_id: RoomId,
-        begin: BeginDeletion,
-        answer: Answer<BeginOutcome>,
-    },
-    Decide {
-        room_id: RoomId,
-        decide: DecideDeletion,
-        answer: Answer<DecideOutcome>,
-    },
-    Purge {
-        room_id: RoomId,
-        answer: Answer<Result<bool, StoreError>>,
-    },
-    // Nobody waits for these.
-    Location {
-        room_id: RoomId,
-        node: NodeId,
-    },
-    KeepSeat {
-        room_id: RoomId,
-        seat: StoredSeat,
-    },
-    DropSeat {
-        room_id: RoomId,
-        seat: Seat,
-    },
-}
-
-/// What to say after the commit.
-enum Reply {
-    Appended {
-        appended: Vec<Appended>,
-        outcomes: Outcomes,
-    },
-    Created {
-        result: Result<(), CreateError>,
-        answer: Answer<Result<(), CreateError>>,
-    },
-    Claimed {
-        result: Option<ClaimedRoom>,
-        answer: Answer<Result<Option<ClaimedRoom>, StoreError>>,
-    },
-    Trimmed {
-        result: TrimOutcome,
-        answer: Answer<Result<TrimOutcome, StoreError>>,
-    },
-    Begun {
-        outcome: BeginOutcome,
-        answer: Answer<BeginOutcome>,
-    },
-    Decided {
-        outcome: DecideOutcome,
-        answer: Answer<DecideOutcome>,
-    },
-    Purged {
-        more: bool,
-        answer: Answer<Result<bool, StoreError>>,
-    },
-    Nobody,
-}
+use tokio::sync::watch;
 
 /// Why a batch was not committed.
 enum Failure {
@@ -559,55 +468,4 @@ fn leaves_doubt(why: &rusqlite::Error) -> bool {
         why.sqlite_error_code(),
         Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy)
     )
-}
-
-impl Reply {
-    fn send(self) {
-        // Whoever does not listen any more has no use for it.
-        match self {
-            Self::Appended { appended, outcomes } => drop(outcomes.send(appended)),
-            Self::Created { result, answer } => drop(answer.send(result)),
-            Self::Claimed { result, answer } => drop(answer.send(Ok(result))),
-            Self::Trimmed { result, answer } => drop(answer.send(Ok(result))),
-            Self::Begun { outcome, answer } => drop(answer.send(outcome)),
-            Self::Decided { outcome, answer } => drop(answer.send(outcome)),
-            Self::Purged { more, answer } => drop(answer.send(Ok(more))),
-            Self::Nobody => {}
-        }
-    }
-
-    fn fail(self, why: &str, in_doubt: bool) {
-        let error = if in_doubt {
-            StoreError::Unknown
-        } else {
-            StoreError::Unavailable(why.to_owned())
-        };
-        match self {
-            Self::Appended { mut appended, outcomes } => {
-                for one in &mut appended {
-                    one.outcome = if in_doubt {
-                        AppendOutcome::Unknown
-                    } else {
-                        AppendOutcome::Refused(why.to_owned())
-                    };
-                }
-                drop(outcomes.send(appended));
-            }
-            Self::Created { answer, .. } => drop(answer.send(Err(CreateError::Store(error)))),
-            Self::Claimed { answer, .. } => drop(answer.send(Err(error))),
-            Self::Trimmed { answer, .. } => drop(answer.send(Err(error))),
-            Self::Begun { answer, .. } => drop(answer.send(if in_doubt {
-                BeginOutcome::Unknown
-            } else {
-                BeginOutcome::Refused(why.to_owned())
-            })),
-            Self::Decided { answer, .. } => drop(answer.send(if in_doubt {
-                DecideOutcome::Unknown
-            } else {
-                DecideOutcome::Refused(why.to_owned())
-            })),
-            Self::Purged { answer, .. } => drop(answer.send(Err(error))),
-            Self::Nobody => {}
-        }
-    }
 }
