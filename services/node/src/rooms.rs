@@ -3,6 +3,7 @@
 //! A few shards own the machines; a room always belongs to the same shard, so nothing about a room is ever locked. What
 //! is not about one room (lists, creation) is answered by [`lists`] on tasks of its own.
 
+mod answers;
 mod counting;
 mod deletion;
 mod entry;
