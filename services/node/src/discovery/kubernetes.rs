@@ -77,19 +77,25 @@ impl Kubernetes {
     }
 
     /// The API as a pod reaches it.
-    fn client(&self) -> Result<Client, String> {
+    ///
+    /// A connection is given up well after the watch on it is: a quiet one would otherwise end in both ways at the same moment, and
+    /// on a busy machine now and then as an error, though nothing is wrong.
+    fn config(&self) -> Result<kube::Config, String> {
         let mut config = match &self.config {
             Some(config) => config.clone(),
             None => kube::Config::incluster().map_err(|why| why.to_string())?,
         };
         config.connect_timeout = Some(self.patience.list);
-        config.read_timeout = Some(self.patience.watch);
-        Client::try_from(config).map_err(|why| why.to_string())
+        config.read_timeout = Some(self.patience.watch + self.patience.list);
+        Ok(config)
     }
 
     /// Lists and watches once.
     async fn watch(&self, reports: &mpsc::Sender<Report>) -> Ended {
-        let client = match self.client() {
+        let client = self
+            .config()
+            .and_then(|config| Client::try_from(config).map_err(|why| why.to_string()));
+        let client = match client {
             Ok(client) => client,
             Err(why) => return Ended::Failed(Reason::Refused, why, false),
         };

@@ -293,3 +293,12 @@ async fn a_watch_that_says_nothing_is_trusted_for_a_while_only() {
     assert_eq!(next_list(&mut reports).await, "chat-0=10.0.0.1 chat-1=10.0.0.2");
     assert!(server.answers.lock().unwrap().is_empty());
 }
+
+#[test]
+fn a_quiet_watch_is_over_before_its_connection_is_given_up() {
+    let mut source = Kubernetes::new("chat-headless".into(), "here".into());
+    source.config = Some(kube::Config::new("http://10.0.0.1".parse().unwrap()));
+    let given_up = source.config().unwrap().read_timeout.expect("a bound");
+    // By as much as a busy machine may need.
+    assert!(given_up >= PATIENCE.watch + Duration::from_secs(10), "{given_up:?}");
+}
