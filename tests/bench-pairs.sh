@@ -33,10 +33,10 @@ three() { # three WHAT PLACE : clients on 28P8N, peers on 29P9N, operations on 2
     case $what in
         before) program=$other ;;
         plain) ;;
-        canary) environment=(CANARY_INTERVAL_MS=5000) ;;
+        canary) environment=(CANARY_INTERVAL_MS=10000) ;;
         # A collector that is not there, and a message in ten thousand for it.
         traces) environment+=(OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:28079 OTEL_TRACES_SAMPLER_ARG=0.0001) ;;
-        all) environment=(CANARY_INTERVAL_MS=5000 OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:28079 OTEL_TRACES_SAMPLER_ARG=0.0001) ;;
+        all) environment=(CANARY_INTERVAL_MS=10000 OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:28079 OTEL_TRACES_SAMPLER_ARG=0.0001) ;;
         signed) environment+=(PEER_KEY_FILE="$work/key") ;;
     esac
     for n in 1 2 3; do
