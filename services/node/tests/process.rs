@@ -429,11 +429,9 @@ fn dev_runs_as_many_nodes_as_asked_for_and_stops_with_status_0() {
         let url = format!("ws://127.0.0.1:{}", base + n);
         assert!(told.iter().any(|line| line.contains(&url)), "{url} is not in {told:?}");
         // The announcement is made when the ports are bound; the nodes open their directories behind it.
-        let deadline = std::time::Instant::now() + PATIENCE;
-        while !data.path().join(format!("node{n}")).is_dir() {
-            assert!(std::time::Instant::now() < deadline, "node{n} has its own directory");
-            std::thread::yield_now();
-        }
+        until(&format!("node{n} has its own directory"), || {
+            data.path().join(format!("node{n}")).is_dir()
+        });
     }
     assert!(!told.iter().any(|line| line.contains("node3")), "{told:?}");
     let mut node = Node {
@@ -536,50 +534,53 @@ fn probe(port: u16, probe: &str) -> (Option<i32>, String) {
     command_line(&["health", "--operations-host=127.0.0.1", &port, &probe])
 }
 
-#[test]
-fn a_node_whose_store_takes_its_time_to_open_is_live_but_neither_started_nor_ready() {
-    let data = tempfile::tempdir().expect("a directory");
-    Node::start(data.path()).kill();
-    // Reading the node's mark blocks until somebody writes it.
-    let mark = data.path().join("NODE");
-    let id = std::fs::read(&mark).expect("a mark");
-    std::fs::remove_file(&mark).expect("removed");
-    assert!(
-        Command::new("mkfifo")
-            .arg(&mark)
-            .status()
-            .expect("mkfifo exists")
-            .success()
-    );
+/// A node whose store takes its time to open, once its probes are answered, and their port. Reading the mark of the directory blocks until
+/// somebody writes it.
+fn opening(data: &Path) -> (Node, u16) {
+    let made = Command::new("mkfifo").arg(data.join("NODE")).status();
+    assert!(made.expect("mkfifo exists").success());
     let port = free_base(1) + 1;
-    let child = command(data.path())
+    let child = command(data)
         .args(["--operations-port", &port.to_string()])
         .stderr(Stdio::null())
         .spawn()
         .expect("the program starts");
-    let mut node = Node {
+    let node = Node {
         child,
         url: String::new(),
         operations: String::new(),
     };
+    until("the probes are answered first of all", || {
+        probe(port, "live").0 == Some(0)
+    });
+    (node, port)
+}
+
+/// Waits for a condition that has to come.
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = std::time::Instant::now() + PATIENCE;
-    while probe(port, "live").0 != Some(0) {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "the probes are answered first of all"
-        );
+    while !holds() {
+        assert!(std::time::Instant::now() < deadline, "{what}");
+        std::thread::yield_now();
     }
+}
+
+#[test]
+fn a_node_whose_store_takes_its_time_to_open_is_live_but_neither_started_nor_ready() {
+    let data = tempfile::tempdir().expect("a directory");
+    Node::start(data.path()).kill();
+    let mark = data.path().join("NODE");
+    let id = std::fs::read(&mark).expect("a mark");
+    std::fs::remove_file(&mark).expect("removed");
+    let (mut node, port) = opening(data.path());
     for question in ["startup", "ready"] {
         let (status, said) = probe(port, question);
         assert_eq!((status, said.as_str()), (Some(1), "chat-node: starting\n"));
     }
     std::fs::write(&mark, id).expect("the node reads it");
-    while probe(port, "ready").0 != Some(0) {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "a node becomes ready when its store is open"
-        );
-    }
+    until("a node becomes ready when its store is open", || {
+        probe(port, "ready").0 == Some(0)
+    });
     assert_eq!(probe(port, "startup"), (Some(0), "started\n".into()));
     node.signal("-TERM");
     assert_eq!(node.wait().code(), Some(0));
@@ -588,32 +589,7 @@ fn a_node_whose_store_takes_its_time_to_open_is_live_but_neither_started_nor_rea
 #[test]
 fn a_node_that_is_stopped_while_its_store_opens_stops() {
     let data = tempfile::tempdir().expect("a directory");
-    let mark = data.path().join("NODE");
-    assert!(
-        Command::new("mkfifo")
-            .arg(&mark)
-            .status()
-            .expect("mkfifo exists")
-            .success()
-    );
-    let port = free_base(1) + 1;
-    let child = command(data.path())
-        .args(["--operations-port", &port.to_string()])
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the program starts");
-    let mut node = Node {
-        child,
-        url: String::new(),
-        operations: String::new(),
-    };
-    let deadline = std::time::Instant::now() + PATIENCE;
-    while probe(port, "live").0 != Some(0) {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "the probes are answered first of all"
-        );
-    }
+    let (mut node, _) = opening(data.path());
     node.signal("-TERM");
     assert_eq!(node.wait().code(), Some(0));
 }
