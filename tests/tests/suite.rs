@@ -49,6 +49,8 @@ mod odd_peers;
 mod original_calls;
 #[path = "suite/original_deletion.rs"]
 mod original_deletion;
+#[path = "suite/original_rooms.rs"]
+mod original_rooms;
 #[path = "suite/peer_key.rs"]
 mod peer_key;
 #[path = "suite/peer_port.rs"]

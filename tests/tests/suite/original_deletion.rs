@@ -1,7 +1,8 @@
 //! Deletion across both kinds of nodes, in the three calls of the original: against a peer that plays it from a script.
 
 use super::deletion::{delete, is_gone, without_transaction};
-use super::original_calls::{ask, host, in_a_room, node_beside, node_with, otto_joins};
+use super::original_calls::{ask, in_a_room, node_beside, node_with};
+use super::original_rooms::{host, otto_joins};
 use chat_client::request;
 use chat_tests::scripted_peer::{Says, ScriptedPeer, as_struct, members, text};
 use chat_tests::{Client, PATIENCE, TestNode};

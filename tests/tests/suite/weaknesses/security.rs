@@ -1,7 +1,8 @@
 //! Who may do what, and what is told to whom; what survives.
 
 use super::*;
-use crate::original_calls::{host_at, node_beside};
+use crate::original_calls::node_beside;
+use crate::original_rooms::host_at;
 use crate::peer_port::post;
 use chat_tests::TestNode;
 use chat_tests::scripted_peer::{Says, ScriptedPeer, members, text};

@@ -1,5 +1,7 @@
 //! Members behind nodes of the original system: `p` and `q` are such nodes, `a` is the admin node, `b` a node of ours.
 
+mod lives;
+
 use crate::effect::{Answer, Effect, Effects, Joined, Origin, Recalled};
 use crate::room::original::{self, is_original};
 use crate::room::roster::Seat;
@@ -458,29 +460,6 @@ fn whoever_did_not_look_for_the_room_makes_the_same_call_again() {
 }
 
 #[test]
-fn a_node_that_fails_loses_its_seats_at_once_and_is_told_so() {
-    let mut room = AdminRoom::with_head(0)
-        .with_local(1, "ines")
-        .with_remote("b", 1, "vera");
-    on(&mut room, 1, enters("p", "otto", 7));
-    on(&mut room, 1, enters("p", "emil", 8));
-    on(&mut room, 1, enters("q", "emil", 9));
-    assert_eq!(
-        on(&mut room, 2, Input::NodeLost(node("p"))),
-        [
-            recall_messages("p"),
-            broadcast_event(&["p", "q"], event("otto", 3, 2, Some(NodeUnreachable))),
-            announce(event("otto", 3, 2, Some(NodeUnreachable)), None, &["b"]),
-        ],
-        "emil is still in the room behind q"
-    );
-    assert_eq!(
-        on(&mut room, 3, says("p", "otto", "hi", 10, "id-1")),
-        [answer(from("p", NOWHERE, 10), Answer::SendRefused(Reject::NotMember))]
-    );
-}
-
-#[test]
 fn an_idle_member_behind_an_original_node_sees_that_it_is_out() {
     let mut room = AdminRoom::with_head(0).with_local(1, "ines");
     on(&mut room, 0, enters("p", "otto", 7));
@@ -540,76 +519,6 @@ fn a_room_that_has_run_too_far_ahead_of_a_node_takes_nobody_else_in_through_it()
     assert_eq!(
         first_of(on(&mut room, 2_003, enters("q", "emil", 10))),
         Some((Seq(902), Seq(1_001)))
-    );
-}
-
-#[test]
-fn seats_behind_original_nodes_survive_a_restart_with_their_numbers() {
-    let (mut room, _) = AdminRoom::opening(RoomLimits::default());
-    on(&mut room, 0, enters("p", "emil", 7));
-    let stored = |n, name: &str| StoredSeat {
-        seat: Seat {
-            node: node("p"),
-            session: SessionId(place(400, n)),
-        },
-        user: user(name),
-        key: None,
-    };
-    let claimed = Input::Claimed(Ok(Some(ClaimedRoom {
-        profile: profile(),
-        generation: Generation(1),
-        epoch: Epoch(1),
-        head: Seq(450),
-        floor: Seq(1),
-        seats: vec![stored(4, "otto"), stored(9, "vera")],
-        state: RoomState::Active,
-    })));
-    assert_eq!(
-        on(&mut room, 1, claimed),
-        [
-            // What the earlier life may not have handed over.
-            broadcast_page("p", 400, 401, 450),
-            broadcast_event(&["p"], event("emil", 3, 1, None)),
-            announce(event("emil", 3, 1, None), None, &[]),
-            recall_departure("p", "emil"),
-            in_it(from("p", place(400, 10), 7), &["emil", "otto", "vera"], 450, false, 401),
-        ]
-    );
-    assert_eq!(room.room.original_nodes(), [node("p")]);
-    // It spoke, so it is there: its seats stand.
-    assert_eq!(timeout(&mut room, 20_000), []);
-    assert_eq!(room.room.member_count(), 3);
-}
-
-#[test]
-fn seats_behind_an_original_node_that_does_not_answer_after_a_restart_are_gone() {
-    let (mut room, _) = AdminRoom::opening(RoomLimits::default());
-    let claimed = Input::Claimed(Ok(Some(ClaimedRoom {
-        profile: profile(),
-        generation: Generation(1),
-        epoch: Epoch(1),
-        head: Seq(0),
-        floor: Seq(1),
-        seats: vec![StoredSeat {
-            seat: Seat {
-                node: node("p"),
-                session: SessionId(place(0, 1)),
-            },
-            user: user("otto"),
-            key: None,
-        }],
-        state: RoomState::Active,
-    })));
-    assert_eq!(on(&mut room, 1, claimed), []);
-    assert_eq!(timeout(&mut room, 10_000), []);
-    assert_eq!(
-        timeout(&mut room, 10_001),
-        [
-            recall_messages("p"),
-            broadcast_event(&["p"], event("otto", 0, 10_001, Some(NodeUnreachable))),
-            announce(event("otto", 0, 10_001, Some(NodeUnreachable)), None, &[]),
-            Effect::Idle,
-        ]
     );
 }
 
