@@ -1,8 +1,9 @@
 //! The peer port: XML-RPC over HTTP on `/` and `/RPC2`.
 //!
 //! It is accepted, read and, for a heartbeat, answered on the operations runtime, so that a node that is busy is not
-//! taken for a dead one. Everything else is handed to the main runtime, and documents that take long to read to a thread
-//! that nobody waits for.
+//! taken for a dead one. So are the short calls of a link, which only hand something to the rooms: on the way to another thread and back
+//! they would cost more than in themselves. Everything else is handed to the main runtime, and documents that take long to read to
+//! a thread that nobody waits for.
 //!
 //! Whoever reaches this port may call. So nothing that it can do holds a place, memory or a thread for longer than its turn:
 //! a silent connection makes way for the next one, a body and an answer have a deadline, a long document waits for the one
@@ -47,8 +48,8 @@ use warp::{Filter, Rejection, Reply};
 const NEXT_REQUEST: Duration = Duration::from_secs(2);
 /// Most bytes of a request head.
 const HEAD_BYTES: usize = 32 << 10;
-/// A body up to here is read at once, on the operations runtime: a heartbeat is shorter.
-const SHORT_BODY: usize = 1 << 10;
+/// A body up to here is read at once, on the operations runtime: a heartbeat is shorter, and so is a message of usual length.
+const SHORT_BODY: usize = 4 << 10;
 /// A body beyond this waits for its turn. What a link carries at once is shorter as long as it keeps up.
 const LONG_BODY: usize = 64 << 10;
 
@@ -143,7 +144,7 @@ struct LastAnswer {
 impl LastAnswer {
     /// The answer is about to be written. Whoever has hung up by now does not get it.
     fn put(&self, methods: &Methods, call: &Call) {
-        if !self.watch.has_hung_up() {
+        if Methods::is_unrepeatable(call) && !self.watch.has_hung_up() {
             *self.lock() = methods.written(call);
         }
     }
@@ -319,11 +320,14 @@ impl PeerPort {
                     let executed = self.methods.execute(&who, &call, trace);
                     executed.await.map_or_else(fault, xml)
                 }
-                call => self.on_main(last, who, trace, ready(call)).await,
+                Ok(call) if call.method == method::EXCHANGE => {
+                    self.on(&Handle::current(), last, who, trace, ready(Ok(call))).await
+                }
+                call => self.on(&self.main, last, who, trace, ready(call)).await,
             };
         }
         if body.len() <= LONG_BODY {
-            return self.on_main(last, who, trace, async move { read(&body) }).await;
+            return self.on(&self.main, last, who, trace, async move { read(&body) }).await;
         }
         let documents = Arc::clone(&self.documents);
         let call = async move {
@@ -332,12 +336,13 @@ impl PeerPort {
                 .await
                 .unwrap_or(Err(PeerFault::Internal))
         };
-        self.on_main(last, who, trace, call).await
+        self.on(&self.main, last, who, trace, call).await
     }
 
-    /// Executes a call on the main runtime.
-    async fn on_main(
+    /// Executes a call on a runtime, to its end also if the caller is gone.
+    async fn on(
         &self,
+        runtime: &Handle,
         last: &LastAnswer,
         who: Who,
         trace: Option<TraceContext>,
@@ -345,7 +350,7 @@ impl PeerPort {
     ) -> Response<Bytes> {
         let (methods, lookups) = (Arc::clone(&self.methods), Arc::clone(&self.lookups));
         let watch = Arc::clone(&last.watch);
-        let executed = self.main.spawn(async move {
+        let executed = runtime.spawn(async move {
             let call = call.await?;
             // What happens once is not begun for a caller that is gone: it may have called again by now.
             if Methods::is_unrepeatable(&call) && watch.has_hung_up() {
