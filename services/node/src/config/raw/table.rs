@@ -176,7 +176,7 @@ settings! {
     PEER_FORGOTTEN_MS: Peers, Kind::Number(1, DAY_MS, "ms"), Text("120000"),
         "A failed peer that discovery leaves out for so long is forgotten.";
     PEER_KEY_POLL_MS: Peers, Kind::Number(1, DAY_MS, "ms"), Text("2000"), "How often PEER_KEY_FILE is looked at.";
-    CANARY_INTERVAL_MS: Peers, Kind::Number(0, DAY_MS, "ms"), Text("10000"),
+    CANARY_INTERVAL_MS: Peers, Kind::Number(0, DAY_MS, "ms"), Text("20000"),
         "How often a node sends itself and each peer a message through a hidden room, and measures its way; 0 is never.";
     HEARTBEAT_FAILED_MS: Peers, Kind::Number(1, DAY_MS, "ms"), Text("3000"), "Silence after which a peer has failed.";
     TAIL_CHECK_MS: Peers, Kind::Number(1, DAY_MS, "ms"), Text("5000"),
